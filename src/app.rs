@@ -1,0 +1,1 @@
+//! Assembly: Config -> App (bind, open, connect) -> run. The only place that spawns the stages.

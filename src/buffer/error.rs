@@ -1,0 +1,111 @@
+//! What can go wrong in the buffer, one enum per operation.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Why a batch was not stored. In every case nothing of it is on disk to be delivered.
+#[derive(Debug, thiserror::Error)]
+pub enum AppendError {
+    /// No room before the deadline.
+    #[error("the buffer is full")]
+    Full(Box<FullDetail>),
+    /// The batch can never fit in a segment.
+    #[error(
+        "the batch needs {bytes} bytes but a segment of this buffer holds {max} (raise buffer.max_bytes or buffer.segment_bytes, or send smaller batches)"
+    )]
+    TooLarge {
+        /// What the batch needs.
+        bytes: u64,
+        /// What a segment holds.
+        max: u64,
+    },
+    /// The relay is stopping.
+    #[error("the relay is shutting down")]
+    ShuttingDown,
+    /// A write or sync failed; the buffer refuses everything until the relay is restarted.
+    #[error("the buffer's storage failed: {reason}")]
+    StorageFailed {
+        /// The first failure, in words.
+        reason: String,
+    },
+}
+
+/// The numbers that go with a refusal (guarantee G8).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct FullDetail {
+    /// Backlog in events.
+    pub depth_events: u64,
+    /// Allocated bytes.
+    pub bytes: u64,
+    /// The bound on them.
+    pub max_bytes: u64,
+    /// Events acknowledged per second, lately.
+    pub drain_rate: f64,
+    /// Estimated time until there is room; `None` while nothing drains.
+    pub time_to_room: Option<Duration>,
+}
+
+/// Why a buffer directory cannot be opened. Damage is never a reason: it is set aside and reported.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has it.
+    #[error("{dir} is in use by another relay (its LOCK file is held)")]
+    Locked {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// The directory holds something else.
+    #[error("{dir} is not a dualstream buffer: it holds {found:?}; choose an empty directory or one that a relay made")]
+    NotABuffer {
+        /// The directory.
+        dir: PathBuf,
+        /// A file that does not belong.
+        found: String,
+    },
+    /// Written by a later version.
+    #[error("{file} has buffer format version {version}, this dualstream reads up to {max}; use the newer release that wrote it")]
+    ForeignVersion {
+        /// The file.
+        file: PathBuf,
+        /// Its version.
+        version: u32,
+        /// The newest we know.
+        max: u32,
+    },
+    /// The volume forgets.
+    #[error("{dir} is on {filesystem}, where a sync does not make data durable, and buffer.require_durable is set; mount a volume there")]
+    NotDurable {
+        /// The directory.
+        dir: PathBuf,
+        /// Its file system.
+        filesystem: String,
+    },
+    /// Settings that cannot work together.
+    #[error("{0}")]
+    Settings(String),
+    /// The file system said no.
+    #[error("cannot {action} {path}")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the system answered.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// Why the next events could not be read. Rot is not among them: it is reported and skipped.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The file system said no, repeatedly.
+    #[error("cannot read {path}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system answered.
+        #[source]
+        source: std::io::Error,
+    },
+}

@@ -1,0 +1,1 @@
+//! The mechanism under the buffer: segments, frames, the cursor, recovery. Stores, and decides nothing.

@@ -1,0 +1,1 @@
+//! Stage 1: applications hand events in.

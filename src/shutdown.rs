@@ -1,0 +1,1 @@
+//! Signals, the ordered phases, one deadline.
