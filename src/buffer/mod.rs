@@ -8,6 +8,7 @@
 
 mod error;
 pub mod log;
+mod stats;
 
 use crate::event::{Batch, Seq};
 use crate::lifecycle::Receipt;
@@ -16,6 +17,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 pub use error::{AppendError, FullDetail, OpenError, ReadError};
+pub use stats::BufferSnapshot;
 
 /// What an append asks for besides being stored.
 #[derive(Debug)]
@@ -127,5 +129,19 @@ impl Reader {
     /// Remembers the newest acked place of a partition, for the checkpoint.
     pub fn mark_partition(&mut self, topic: &Arc<str>, partition: i32, seq: Seq, offset: i64) {
         let _ = (topic, partition, seq, offset);
+    }
+}
+
+/// A look at the buffer, for ops; clones share it.
+#[derive(Clone, Debug)]
+pub struct Gauges {
+    shared: Arc<Shared>,
+}
+
+impl Gauges {
+    /// The buffer now.
+    pub fn snapshot(&self) -> BufferSnapshot {
+        let _ = &self.shared;
+        BufferSnapshot::default()
     }
 }

@@ -2,10 +2,14 @@
 //!
 //! Order of precedence: built-in default < TOML file < environment < flags. All problems are reported at once; unknown keys are errors.
 
+mod template;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
+
+pub use template::{Placeholder, Template, TemplateError, topic_name_problem};
 
 /// Everything that can be set.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -1,1 +1,5 @@
 //! Stage 3: events go to Kafka.
+
+mod stats;
+
+pub use stats::{DrainState, DrainStats, RETRY_REASONS};

@@ -9,10 +9,12 @@
 //! `accepted = acked + dead-lettered + purged + lost + backlog`. The left side is counted by the committer, the backlog by the
 //! buffer's space accounting, the ends by the watermark: three independent books, so the check can fail.
 
+mod meter;
 mod receipts;
 
 use serde::{Deserialize, Serialize};
 
+pub use meter::{BUCKET_BOUNDS_SECONDS, Counter, Gauge, Histogram, HistogramSnapshot};
 pub use receipts::{AckWaiters, Receipt, ReceiptWaiter};
 
 /// How many events reached each end since the buffer directory was born. Kept in the cursor, so it survives restarts.

@@ -3,6 +3,8 @@
 
 mod message;
 mod queue;
+mod stats;
 
-pub use message::{ChannelTemplate, Notification, TemplateError};
-pub use queue::{NotifyQueue, NotifyStats};
+pub use message::Notification;
+pub use queue::NotifyQueue;
+pub use stats::{DROP_REASONS, NotifyStats};

@@ -2,10 +2,6 @@
 
 use crate::event::EventRef;
 
-/// Counters of the stage.
-#[derive(Debug, Default)]
-pub struct NotifyStats {}
-
 /// The drain's end: never blocks, never fails.
 #[derive(Clone, Debug)]
 pub struct NotifyQueue {}
