@@ -15,6 +15,7 @@ mod capacity;
 mod committer;
 mod error;
 mod gauges;
+pub mod inspect;
 mod keeper;
 pub mod log;
 mod open;

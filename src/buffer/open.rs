@@ -17,7 +17,11 @@ use crate::config::BufferConfig;
 use crate::lifecycle::AckWaiters;
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// How often, and how far apart, the lock is tried.
+const LOCK_ATTEMPTS: u32 = 10;
+const LOCK_PAUSE: Duration = Duration::from_millis(100);
 
 /// An open buffer, in the parts that run.
 #[derive(Debug)]
@@ -71,8 +75,7 @@ impl Buffer {
         storage.create_dir("").map_err(|source| io_error(&*storage, "create", "", source))?;
         let volume = storage.volume().map_err(|source| io_error(&*storage, "examine", "", source))?;
         check_durability(config, &*storage, &volume)?;
-        let held = storage.lock(super::LOCK_NAME).map_err(|source| io_error(&*storage, "lock", super::LOCK_NAME, source))?;
-        let Some(held) = held else { return Err(OpenError::Locked { dir: storage.dir().to_owned() }) };
+        let held = take_lock(&*storage)?;
         let recovered = recovery::recover(&*storage, plan.quarantine_bytes)?;
         let spares = keep_fitting(&*storage, &recovered.spares, &plan);
         let cursor = Cursor::open(&*storage, recovered.generation).map_err(|source| io_error(&*storage, "open", "cursor", source))?;
@@ -137,6 +140,20 @@ impl Buffer {
     pub fn relay_id(&self) -> uuid::Uuid {
         uuid::Uuid::from_bytes(self.closer.shared.relay_id)
     }
+}
+
+/// Takes the lock; a short while is given to a predecessor that is just ending, or to somebody who only looks.
+fn take_lock(storage: &dyn Storage) -> Result<Arc<dyn std::fmt::Debug + Send + Sync>, OpenError> {
+    for attempt in 0..LOCK_ATTEMPTS {
+        if attempt > 0 {
+            std::thread::sleep(LOCK_PAUSE);
+        }
+        let held = storage.lock(super::LOCK_NAME).map_err(|source| io_error(storage, "lock", super::LOCK_NAME, source))?;
+        if let Some(held) = held {
+            return Ok(held);
+        }
+    }
+    Err(OpenError::Locked { dir: storage.dir().to_owned() })
 }
 
 fn check_durability(config: &BufferConfig, storage: &dyn Storage, volume: &Volume) -> Result<(), OpenError> {

@@ -65,6 +65,8 @@ pub trait Storage: Send + Sync + fmt::Debug {
     fn sync_dir(&self, name: &str) -> io::Result<()>;
     /// Takes the exclusive lock of a file for as long as the returned value lives; `None` when somebody else holds it.
     fn lock(&self, name: &str) -> io::Result<Option<Arc<dyn fmt::Debug + Send + Sync>>>;
+    /// Whether somebody holds that lock; takes nothing.
+    fn lock_state(&self, name: &str) -> io::Result<bool>;
     /// Bytes that an unprivileged process could still write to the volume.
     fn free_bytes(&self) -> io::Result<u64>;
     /// What the volume is.
@@ -156,6 +158,15 @@ impl Storage for DiskStorage {
         match file.try_lock() {
             Ok(()) => Ok(Some(Arc::new(file))),
             Err(fs::TryLockError::WouldBlock) => Ok(None),
+            Err(fs::TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    fn lock_state(&self, name: &str) -> io::Result<bool> {
+        let file = OpenOptions::new().read(true).open(self.path(name))?;
+        match file.try_lock_shared() {
+            Ok(()) => Ok(false),
+            Err(fs::TryLockError::WouldBlock) => Ok(true),
             Err(fs::TryLockError::Error(error)) => Err(error),
         }
     }
