@@ -68,6 +68,9 @@ pub enum Degraded {
 }
 
 impl Unready {
+    /// Every cause.
+    pub const ALL: [Self; 4] = [Self::Starting, Self::BufferFull, Self::StorageFailed, Self::ShuttingDown];
+
     /// The name in probes, logs and the runbook.
     pub const fn label(self) -> &'static str {
         match self {
@@ -212,7 +215,12 @@ fn degraded(facts: &Facts<'_>) -> Vec<Reason<Degraded>> {
     let backlog = facts.buffer.map_or(0, |buffer| buffer.ledger.backlog);
     if backlog > 0 && facts.stalled_for >= facts.stall_after {
         let seconds = facts.stalled_for.as_secs();
-        add(Degraded::DrainStalled, format!("Kafka has acknowledged nothing for {seconds} s while {backlog} events wait"));
+        let why = match facts.drain {
+            DrainState::Recovering { reason } | DrainState::Blocked { detail: reason, .. } => format!(": {reason}"),
+            DrainState::Connecting => ": not connected yet".into(),
+            DrainState::Running | DrainState::Stopped => String::new(),
+        };
+        add(Degraded::DrainStalled, format!("Kafka has acknowledged nothing for {seconds} s while {backlog} events wait{why}"));
     }
     if let DrainState::Blocked { reason, detail } = facts.drain {
         add(Degraded::DrainBlocked, format!("{reason}: {detail}"));

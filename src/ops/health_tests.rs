@@ -114,7 +114,17 @@ fn json_and_label_agree() {
     for cause in Degraded::ALL {
         assert_eq!(serde_json::to_value(cause).unwrap(), cause.label());
     }
-    for cause in [Unready::Starting, Unready::BufferFull, Unready::StorageFailed, Unready::ShuttingDown] {
+    for cause in Unready::ALL {
         assert_eq!(serde_json::to_value(cause).unwrap(), cause.label());
+    }
+}
+
+// Goal: at 3 a.m. every reason that a probe, a log line or an alert names has its section in the runbook.
+#[test]
+fn the_runbook_has_a_section_for_every_reason() {
+    let runbook = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/runbook.md")).unwrap();
+    let labels = Unready::ALL.map(Unready::label).into_iter().chain(Degraded::ALL.map(Degraded::label));
+    for label in labels {
+        assert!(runbook.lines().any(|line| line == format!("### `{label}`")), "docs/runbook.md lacks the section ### `{label}`");
     }
 }

@@ -9,6 +9,7 @@ use super::process::resident_memory_bytes;
 use super::status::{DrainStatus, IngestStatus, NotifyStatus, RelayStatus, StatusSnapshot, rfc3339};
 use super::trackers::{Books, Holds, Stall};
 use crate::buffer::{BufferSnapshot, Gauges};
+use crate::config::OpsConfig;
 use crate::drain::DrainStats;
 use crate::ingest::IngestStats;
 use crate::lifecycle::{Heartbeat, Heartbeats};
@@ -30,7 +31,7 @@ impl BufferView for Gauges {
 }
 
 /// What ops is given before anything else starts.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Handles {
     /// Counters of stage 1.
     pub ingest: Arc<IngestStats>,
@@ -40,6 +41,14 @@ pub struct Handles {
     pub notify: Option<Arc<NotifyStats>>,
     /// `ops.stall_after`.
     pub stall_after: Duration,
+}
+
+impl Default for Handles {
+    /// Counters that nobody touches, notifications off, the settings' own patience.
+    fn default() -> Self {
+        let stall_after = OpsConfig::default().stall_after;
+        Self { ingest: Arc::default(), drain: Arc::default(), notify: None, stall_after }
+    }
 }
 
 /// The moment of a look, on both clocks.
@@ -203,7 +212,7 @@ mod tests {
     // Goal: a relay that recovers a large buffer says so instead of not answering, and serves once it is done.
     #[test]
     fn a_relay_starts_serves_and_stops() {
-        let source = StatusSource::new(Handles { stall_after: Duration::from_secs(30), ..Handles::default() });
+        let source = StatusSource::new(Handles::default());
         let starting = look(&source, 0);
         assert!(starting.buffer.is_none() && !starting.health.started && !starting.health.ready && starting.health.live);
 
@@ -222,7 +231,7 @@ mod tests {
     // Goal: Kafka away under load shows as degraded after `ops.stall_after`, and is over with the first ack.
     #[test]
     fn an_outage_degrades_and_recovers() {
-        let source = StatusSource::new(Handles { stall_after: Duration::from_secs(30), ..Handles::default() });
+        let source = StatusSource::new(Handles::default());
         let buffer = FakeBuffer::shared(|_| {});
         source.buffer_opened(buffer.clone(), buffer.clone());
         source.serving();

@@ -16,9 +16,9 @@ fn busy() -> StatusSource {
     drain.last_ack_ms.set(1);
     drain.ack_seconds.observe(Duration::from_millis(3));
     drain.ack_seconds.observe(Duration::from_secs(60));
-    *drain.state.lock().unwrap() = DrainState::Blocked { reason: "topic", detail: "a \"quoted\"\nreason".into() };
+    *drain.state.lock().unwrap() = DrainState::Blocked { reason: "unknown_topic", detail: "a \"quoted\"\nreason".into() };
     let notify = Some(Arc::new(NotifyStats::default()));
-    let source = StatusSource::new(Handles { drain, notify, stall_after: Duration::from_secs(30), ..Handles::default() });
+    let source = StatusSource::new(Handles { drain, notify, ..Handles::default() });
     let buffer = FakeBuffer::shared(|buffer| (buffer.ledger.accepted, buffer.ledger.backlog) = (7, 7));
     source.buffer_opened(buffer.clone(), buffer);
     source.serving();
@@ -74,7 +74,7 @@ fn numbers_and_labels_come_through() {
         ("dualstream_buffer_events", 7.0),
         ("dualstream_buffer_max_bytes", 1_048_576.0),
         ("dualstream_buffer_seconds_to_full", f64::INFINITY),
-        ("dualstream_drain_blocked{reason=\"topic\"}", 1.0),
+        ("dualstream_drain_blocked{reason=\"unknown_topic\"}", 1.0),
         ("dualstream_degraded{reason=\"drain_blocked\"}", 1.0),
         ("dualstream_degraded{reason=\"events_lost\"}", 0.0),
         ("dualstream_ingest_requests_total{code=\"503\"}", 0.0),
@@ -122,5 +122,18 @@ fn the_promised_metrics_are_there() {
         conservation_error build_info";
     for name in promised.split_whitespace() {
         assert!(names.contains(format!("dualstream_{name}").as_str()), "{name}");
+    }
+}
+
+// Goal: no page tells an operator to look at a metric that does not exist.
+#[test]
+fn the_documents_name_only_real_metrics() {
+    for page in ["docs/runbook.md", "README.md"] {
+        let text = std::fs::read_to_string(format!("{}/{page}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+        let names = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|word| word.starts_with("dualstream_"));
+        for name in names {
+            let family = ["_bucket", "_sum", "_count"].into_iter().find_map(|suffix| name.strip_suffix(suffix)).unwrap_or(name);
+            assert!(TABLE.iter().any(|metric| metric.name == family), "{page} names {name}");
+        }
     }
 }

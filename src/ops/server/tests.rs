@@ -22,7 +22,7 @@ struct Running {
 
 impl Running {
     fn start(config: &OpsConfig) -> Self {
-        let source = Arc::new(StatusSource::new(Handles { stall_after: Duration::from_secs(30), ..Handles::default() }));
+        let source = Arc::new(StatusSource::new(Handles::default()));
         let ops = Ops::bind(config, Arc::clone(&source)).unwrap();
         let addresses = ops.addresses().clone();
         let (stop, stopped) = oneshot::channel();
