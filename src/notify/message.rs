@@ -100,7 +100,6 @@ fn needs_escape(byte: u8) -> bool {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 pub(super) mod tests {
     use super::*;
     use crate::config::Placeholder;

@@ -44,13 +44,14 @@ impl<'a> Stop<'a> {
     /// Runs work to its end. A stop does not break it off, only the stop's deadline does: then `None`.
     pub(super) async fn within<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
         tokio::pin!(work);
-        let deadline = match self.deadline {
-            Some(deadline) => deadline,
-            None => tokio::select! {
+        let deadline = if let Some(deadline) = self.deadline {
+            deadline
+        } else {
+            tokio::select! {
                 biased;
                 done = &mut work => return Some(done),
                 deadline = &mut self.request => *self.deadline.insert(deadline),
-            },
+            }
         };
         timeout_at(deadline, work).await.ok()
     }

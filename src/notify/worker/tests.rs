@@ -62,8 +62,7 @@ async fn play(seed: u64, capacity: usize, mood: Mood, script: impl AsyncFnOnce(&
     assert!(ended <= deadline, "the stop's deadline holds");
     let ends = rig.stats.published.get() + rig.stats.dropped_total();
     assert_eq!(ends, rig.acked.end as u64, "each notification ends in exactly one counter");
-    let seen = rig.seen();
-    assert!(seen.is_sorted_by(|a, b| a < b), "in order, none twice");
+    assert!(rig.seen().is_sorted_by(|a, b| a < b), "in order, none twice");
     rig
 }
 

@@ -203,3 +203,6 @@ impl Link for RedisLink {
         self.ask(&redis::cmd("PING")).await.map(drop)
     }
 }
+
+#[cfg(test)]
+mod tests;
