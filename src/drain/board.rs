@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The same trouble is logged again only after this long.
-const REPEAT: Duration = Duration::from_mins(1);
+const REPEAT: Duration = Duration::from_secs(60);
 
 /// The drain's voice.
 #[derive(Debug)]
@@ -49,10 +49,15 @@ impl Board {
         self.show(if connected { DrainState::Running } else { DrainState::Connecting });
     }
 
-    /// Records and logs what went wrong.
-    pub(super) fn error(&mut self, refusal: &Refusal, now: Instant, unix_ms: u64) {
+    /// Records what went wrong, without a log line.
+    pub(super) fn note(&self, refusal: &Refusal, unix_ms: u64) {
         let text = format!("{}: {}", refusal.class.meaning, refusal.detail);
         *self.stats.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some((unix_ms, text));
+    }
+
+    /// Records and logs what went wrong.
+    pub(super) fn error(&mut self, refusal: &Refusal, now: Instant, unix_ms: u64) {
+        self.note(refusal, unix_ms);
         let reason = refusal.class.reason;
         if let Some(logged) = &mut self.logged
             && logged.reason == reason
@@ -64,10 +69,16 @@ impl Board {
         let began = self.logged.as_ref().map_or(now, |logged| logged.began);
         let repeats = self.logged.as_ref().map_or(0, |logged| logged.suppressed);
         self.logged = Some(Logged { reason, at: now, began, suppressed: 0 });
-        tracing::warn!(reason, meaning = refusal.class.meaning, detail = refusal.detail, repeats, "Kafka does not take events; they stay in the buffer");
+        tracing::warn!(
+            reason,
+            meaning = refusal.class.meaning,
+            detail = refusal.detail,
+            repeats,
+            "Kafka does not take events; they stay in the buffer"
+        );
     }
 
-    /// Kafka has acknowledged something: whatever was wrong is over.
+    /// Whatever was wrong is over.
     pub(super) fn recovered(&mut self, now: Instant) {
         if let Some(logged) = self.logged.take() {
             let after_seconds = now.duration_since(logged.began).as_secs_f64();

@@ -19,16 +19,8 @@ pub struct Class {
 }
 
 /// The reasons that may need somebody to act: the closed set of `drain_blocked{reason}`.
-pub const BLOCK_REASONS: [&str; 8] = [
-    "unknown_topic",
-    "invalid_topic",
-    "authorization",
-    "authentication",
-    "incompatible",
-    "rejected",
-    "unreadable",
-    "malformed",
-];
+pub const BLOCK_REASONS: [&str; 8] =
+    ["unknown_topic", "invalid_topic", "authorization", "authentication", "incompatible", "rejected", "unreadable", "malformed"];
 
 /// The reasons that pass by themselves or with a new handle.
 pub const PASSING_REASONS: [&str; 7] = ["unreachable", "cluster", "corrupt", "neighbour", "set_aside", "fatal", "unclassified"];
@@ -42,8 +34,11 @@ pub(super) const UNREADABLE: Class =
     Class { disposition: Disposition::Block, reason: "unreadable", meaning: "the buffer cannot be read; check its volume" };
 
 /// A stored record does not decode although its checksum is right.
-pub(super) const MALFORMED: Class =
-    Class { disposition: Disposition::Block, reason: "malformed", meaning: "a stored event does not decode; this is a defect, please report it" };
+pub(super) const MALFORMED: Class = Class {
+    disposition: Disposition::Block,
+    reason: "malformed",
+    meaning: "a stored event does not decode; this is a defect, please report it",
+};
 
 impl Class {
     /// How much it tells about why the line stopped: consequences rank below causes.
@@ -69,7 +64,9 @@ fn record_level(code: RDKafkaErrorCode) -> Option<Class> {
         Code::MessageSizeTooLarge | Code::MessageBatchTooLarge | Code::InvalidMessageSize => {
             "larger than the topic takes; raise the topic's max.message.bytes, or lower ingest.max_event_bytes for the future"
         }
-        Code::InvalidRecord => "the broker found the record invalid for this topic (a compacted topic needs keys, a schema may be enforced)",
+        Code::InvalidRecord => {
+            "the broker found the record invalid for this topic (a compacted topic needs keys, a schema may be enforced)"
+        }
         Code::InvalidTimestamp => "the accept time is outside what the topic takes (message.timestamp.before.max.ms and after.max.ms)",
         Code::PolicyViolation => "a policy of the cluster refuses the record",
         Code::UnsupportedForMessageFormat => "the topic's message format is too old for headers or idempotence",
@@ -111,7 +108,9 @@ fn outage(code: RDKafkaErrorCode) -> Option<Class> {
         | Code::NotConfigured
         | Code::InvalidRequiredAcks
         | Code::InvalidArgument
-        | Code::InvalidConfig => ("incompatible", "the cluster does not support what is asked of it; check kafka.properties and its version"),
+        | Code::InvalidConfig => {
+            ("incompatible", "the cluster does not support what is asked of it; check kafka.properties and its version")
+        }
         _ => return None,
     };
     Some(Class { disposition: Disposition::Block, reason, meaning })

@@ -62,13 +62,12 @@ impl Feed {
                     let len = lease.decode()?.len;
                     lease.advance(len);
                 }
-                _ => match source.next()? {
-                    Some(frame) => self.lease = Some(Lease { frame, index: 0, offset: 0 }),
-                    None => {
-                        self.lease = None;
+                _ => {
+                    self.lease = source.next()?.map(|frame| Lease { frame, index: 0, offset: 0 });
+                    if self.lease.is_none() {
                         return Ok(false);
                     }
-                },
+                }
             }
         }
     }

@@ -183,16 +183,16 @@ mod tests {
     proptest! {
         // Goal: whatever the order of reports, the counts that bound memory are exact.
         #[test]
-        fn counts_match_a_model(steps in prop::collection::vec((0..3_u8, 0..64_u64), 0..300)) {
+        fn counts_match_a_model(steps in prop::collection::vec((0..3_u8, 0..64_usize), 0..300)) {
             let mut inflight = InFlight::default();
             let mut model = std::collections::BTreeMap::new();
             let mut next = 1;
             for (step, pick) in steps {
                 if step == 0 {
-                    next += 1 + pick % 3;
+                    next += 1 + pick as u64 % 3;
                     inflight.push(Seq(next), sent(7));
                     let _ = model.insert(next, true);
-                } else if let Some((&seq, &awaiting)) = model.iter().nth(pick as usize) {
+                } else if let Some((&seq, &awaiting)) = model.iter().nth(pick) {
                     if step == 1 {
                         prop_assert!(inflight.ack(Seq(seq)).is_some());
                         let _ = model.remove(&seq);

@@ -1,12 +1,12 @@
 //! Stage 3: events go to Kafka. Takes leased frames from the buffer in seq order, gives acknowledgements back to the buffer, to
 //! waiting requests and to notify, promises that nothing is lost, skipped or overtaken on the way.
 //!
-//! One thread owns everything here: the librdkafka handle, the window, the books ([`run`]). The handle is idempotent and gapless, so a
+//! One thread owns everything here: the librdkafka handle, the window, the books (`run.rs`). The handle is idempotent and gapless, so a
 //! batch that fails for good kills it before a later one can overtake; the drain then collects what was acknowledged, rewinds the
 //! buffer to the first event that Kafka does not have, and sends again with a new handle. An outage of any length is waited out.
 //!
 //! Invariants: an event is acknowledged only with Kafka's report (acks=all); per source, Kafka's log is in seq order once repeats
-//! (`seq <= last seen`) are dropped; memory is bounded by [`window`], not by the backlog; an error that means nothing to this version
+//! (`seq <= last seen`) are dropped; memory is bounded by the window, not by the backlog; an error that means nothing to this version
 //! stops the line, it never skips an event.
 //!
 //! Deliberately absent, for now: dead letters. An event that Kafka will never take ([`crate::error::Disposition::DeadLetter`]) blocks the
@@ -39,7 +39,7 @@ use std::sync::Arc;
 pub use acks::OnAcked;
 pub use classify::{BLOCK_REASONS, Class, PASSING_REASONS};
 pub use clock::{Clock, SystemClock};
-pub use kafka::{BuildError, KafkaFacts, KafkaFactory, KafkaSink, ProbeError, check_properties, probe};
+pub use kafka::{BuildError, KafkaFactory, KafkaFacts, KafkaSink, ProbeError, check_properties, probe};
 pub use sink::{Purge, Refusal, Report, SendOutcome, Sink, SinkFactory};
 pub use source::Source;
 pub use stats::{DrainState, DrainStats, RETRY_REASONS};

@@ -24,6 +24,7 @@ use super::watchdog::Watchdog;
 use super::window::Window;
 use super::{Drain, DrainHandles};
 use crate::error::{Disposition, chain};
+use crate::event::Seq;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -83,7 +84,11 @@ pub(super) struct Line {
     blocked: Backoff,
     rng: fastrand::Rng,
     reports: Vec<super::sink::Report>,
+    /// When Kafka last acknowledged something, or had nothing to acknowledge.
     last_progress: Instant,
+    /// Where the acknowledged frontier was when the line was stopped: until it moves, the trouble is not over, however much other
+    /// partitions take.
+    stuck_at: Option<Seq>,
     /// The source was read further than what Kafka has: rewind it before sending again.
     rewind: bool,
     /// Acknowledged events when the drain was told to finish.
@@ -106,6 +111,7 @@ impl<S: Source, F: SinkFactory, C: Clock> Drain<S, F, C> {
             rng,
             reports: Vec::new(),
             last_progress: clock.now(),
+            stuck_at: None,
             rewind: false,
             acked_before: None,
         };
@@ -194,8 +200,11 @@ impl<S: Source, F: SinkFactory, C: Clock> Drain<S, F, C> {
 
     /// Hands over as much as fits, at most a burst.
     fn fill(&mut self, sink: &mut F::Sink) -> Result<Filled, Stop> {
-        let Line { feed, inflight, window, .. } = &mut self.line;
+        let Line { feed, inflight, window, last_progress, .. } = &mut self.line;
         let now = self.clock.now();
+        if inflight.span() == 0 {
+            *last_progress = now;
+        }
         for _ in 0..BURST {
             if !window.admits(inflight.awaiting(), inflight.bytes(), inflight.span()) {
                 return Ok(Filled::Closed);
@@ -223,9 +232,11 @@ impl<S: Source, F: SinkFactory, C: Clock> Drain<S, F, C> {
     /// Books the reports that have come in; says whether they, or the handle, stop the line.
     fn collect(&mut self, sink: &mut F::Sink, patience: Duration) -> Option<Stop> {
         let settled = self.settle(sink, patience);
-        let worst = worse(settled.failure, sink.fatal());
-        if let Some(refusal) = worst {
+        if let Some(refusal) = worse(settled.failure, sink.fatal()) {
             return Some(Stop { kind: StopKind::CameBack, refusal });
+        }
+        if settled.acked > 0 && self.line.stuck_at.is_none_or(|stuck| self.source.acked() > stuck) {
+            self.recovered();
         }
         let now = self.clock.now();
         if self.line.watchdog.stalled(now, sink.connected(), self.line.inflight.oldest()) {
@@ -249,31 +260,31 @@ impl<S: Source, F: SinkFactory, C: Clock> Drain<S, F, C> {
 
     /// Says what goes on while the line runs. A trouble stays on show until something was acknowledged, or nothing is left to send.
     fn show_health(&mut self, sink: &mut F::Sink, nothing_to_do: bool) {
-        let now = self.clock.now();
-        if self.line.last_progress == now || (nothing_to_do && sink.connected()) {
-            self.line.passing.reset();
-            self.line.blocked.reset();
-            self.line.board.recovered(now);
+        if nothing_to_do && sink.connected() && self.line.board.troubled() {
+            self.recovered();
         }
-        if let Some(trouble) = sink.take_trouble() {
-            self.line.board.error(&trouble, now, self.clock.unix_ms());
-            if trouble.class.disposition == Disposition::Block {
-                self.line.board.show(stopped_state(&trouble));
-            }
+        match sink.take_trouble() {
+            Some(trouble) if trouble.class.disposition == Disposition::Block => self.announce(&trouble),
+            // The client goes on by itself, and logs it.
+            Some(trouble) => self.line.board.note(&trouble, self.clock.unix_ms()),
+            None => {}
         }
         if !self.line.board.troubled() {
             self.line.board.show_plain(sink.connected());
         }
     }
 
+    fn recovered(&mut self) {
+        self.line.stuck_at = None;
+        self.line.passing.reset();
+        self.line.blocked.reset();
+        self.line.board.recovered(self.clock.now());
+    }
+
     /// Collects every report that may still come. Returns the best explanation for the stop.
     fn quiesce(&mut self, sink: &mut F::Sink, stop: Stop) -> Refusal {
         let Stop { kind, mut refusal } = stop;
-        self.announce(&refusal);
-        let label = if kind == StopKind::Stalled { "stalled" } else { retry_label(&refusal) };
-        if let Some(index) = RETRY_REASONS.iter().position(|reason| *reason == label) {
-            self.stats.retries[index].add(1);
-        }
+        self.line.board.show(stopped_state(&refusal));
         let mut purge = match kind {
             StopKind::NotSent => None,
             StopKind::CameBack => Some(Purge::Queued),
@@ -304,11 +315,23 @@ impl<S: Source, F: SinkFactory, C: Clock> Drain<S, F, C> {
                 limit = now + PURGED;
             }
         }
+        self.forget_sent();
+        let label = if kind == StopKind::Stalled { "stalled" } else { retry_label(&refusal) };
+        if let Some(index) = RETRY_REASONS.iter().position(|reason| *reason == label) {
+            self.stats.retries[index].add(1);
+        }
+        self.announce(&refusal);
+        refusal
+    }
+
+    /// After this, sending starts again at the first event that Kafka does not have.
+    fn forget_sent(&mut self) {
         self.line.inflight.clear();
         self.line.feed.clear();
         self.line.rewind = true;
+        let frontier = self.source.acked();
+        self.line.stuck_at = Some(frontier);
         self.stats.inflight.set(0);
-        refusal
     }
 
     /// Waits for the confirmation of what was sent; returns how many events stay in doubt.
@@ -333,8 +356,7 @@ impl<S: Source, F: SinkFactory, C: Clock> Drain<S, F, C> {
     }
 
     fn back_off(&mut self, refusal: &Refusal) {
-        let Line { passing, blocked, rng, board, .. } = &mut self.line;
-        board.show(stopped_state(refusal));
+        let Line { passing, blocked, rng, .. } = &mut self.line;
         let somebody_must_act = matches!(refusal.class.disposition, Disposition::Block | Disposition::DeadLetter);
         let delay = if somebody_must_act { blocked.next_delay(rng) } else { passing.next_delay(rng) };
         self.clock.pause(&self.stop, delay);
@@ -383,19 +405,22 @@ fn stopped_state(refusal: &Refusal) -> DrainState {
     }
 }
 
-/// Never called; keeps the compiler's word that a drain may move to the thread that the assembly makes for it.
-const fn _moves_to_its_thread<T: Send>() {}
-const _: () = _moves_to_its_thread::<Drain>();
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    // Goal: the assembly can build the drain on one thread and run it on another.
+    #[test]
+    fn moves_to_its_thread() {
+        fn moves<T: Send + 'static>() {}
+        moves::<Drain>();
+    }
 
     // Goal: a single event is confirmed within a millisecond of Kafka's answer, and an outage of hours costs no CPU.
     #[test]
     fn waits_short_while_kafka_answers_and_long_in_an_outage() {
         assert_eq!(slice(Duration::ZERO), Duration::from_millis(1));
         assert_eq!(slice(Duration::from_millis(199)), Duration::from_millis(1));
-        assert_eq!(slice(Duration::from_hours(3)), Duration::from_millis(20));
+        assert_eq!(slice(Duration::from_secs(3 * 3_600)), Duration::from_millis(20));
     }
 }

@@ -8,8 +8,8 @@ use crate::event::Seq;
 use std::time::{Duration, Instant};
 
 /// First patience; doubles up to [`MAX_PATIENCE`].
-const PATIENCE: Duration = Duration::from_mins(2);
-const MAX_PATIENCE: Duration = Duration::from_mins(32);
+const PATIENCE: Duration = Duration::from_secs(120);
+const MAX_PATIENCE: Duration = Duration::from_secs(1920);
 
 /// Watches the oldest event that Kafka does not have.
 #[derive(Debug)]
@@ -54,7 +54,7 @@ mod tests {
     #[test]
     fn fires_only_while_connected_and_ever_more_slowly() {
         let start = Instant::now();
-        let minute = |n: u64| start + Duration::from_mins(n);
+        let minute = |n: u64| start + Duration::from_secs(60 * n);
         let oldest = Some((Seq(1), start));
         let mut dog = Watchdog::default();
         assert!(!dog.stalled(minute(0), false, oldest));

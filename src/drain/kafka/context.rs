@@ -110,15 +110,15 @@ impl ClientContext for Context {
         match code {
             // What it was comes with `fatal_error`.
             RDKafkaErrorCode::Fatal => self.fatal.store(true, Ordering::Relaxed),
+            // Why was told before, connection by connection.
             RDKafkaErrorCode::AllBrokersDown => self.connected.store(false, Ordering::Relaxed),
-            _ => {}
-        }
-        if code != RDKafkaErrorCode::Fatal {
-            let refusal = Refusal::new(code, text);
-            let mut trouble = lock(&self.trouble);
-            // Credentials that are not accepted say more than the connection that closes because of them.
-            if trouble.as_ref().is_none_or(|known| known.class.disposition != Disposition::Block || refusal.class == known.class) {
-                *trouble = Some(refusal);
+            _ => {
+                let refusal = Refusal::new(code, text);
+                let mut trouble = lock(&self.trouble);
+                // Credentials that are not accepted say more than the connection that closes because of them.
+                if trouble.as_ref().is_none_or(|known| known.class.disposition != Disposition::Block || refusal.class == known.class) {
+                    *trouble = Some(refusal);
+                }
             }
         }
     }
@@ -150,7 +150,8 @@ mod tests {
     // Goal: "Kafka is there" is told from librdkafka's statistics, not guessed.
     #[test]
     fn a_broker_counts_as_connected_when_it_is_up() {
-        let stats = |state| format!(r#"{{"name":"x","brokers":{{"a:1/1":{{"state":"DOWN","toppars":{{}}}},"b:2/2":{{"state":"{state}"}}}}}}"#);
+        let stats =
+            |state| format!(r#"{{"name":"x","brokers":{{"a:1/1":{{"state":"DOWN","toppars":{{}}}},"b:2/2":{{"state":"{state}"}}}}}}"#);
         assert!(any_broker_up(stats("UP").as_bytes()).unwrap());
         assert!(!any_broker_up(stats("CONNECT").as_bytes()).unwrap());
         assert!(any_broker_up(b"[]").is_err());
@@ -161,6 +162,7 @@ mod tests {
     fn the_telling_trouble_is_kept() {
         let context = Context::default();
         context.error(KafkaError::Global(RDKafkaErrorCode::Authentication), "SASL authentication failed");
+        context.error(KafkaError::Global(RDKafkaErrorCode::BrokerTransportFailure), "Disconnected");
         context.error(KafkaError::Global(RDKafkaErrorCode::AllBrokersDown), "1/1 brokers are down");
         assert_eq!(context.take_trouble().map(|refusal| refusal.class.reason), Some("authentication"));
         assert_eq!(context.take_trouble(), None);

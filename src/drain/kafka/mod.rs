@@ -121,7 +121,8 @@ impl Sink for KafkaSink {
             Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => SendOutcome::Full,
             Err((error, _)) => {
                 let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::InvalidArgument);
-                SendOutcome::Refused(Refusal::new(code, code.to_string()))
+                let why = self.producer.client().fatal_error().map(|(code, text)| Refusal::new(code, text));
+                SendOutcome::Refused(why.unwrap_or_else(|| Refusal::new(code, code.to_string())))
             }
         }
     }

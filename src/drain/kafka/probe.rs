@@ -9,6 +9,7 @@ use crate::config::KafkaConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::metadata::MetadataTopic;
 use rdkafka::producer::{BaseProducer, Producer};
 use std::future::Future;
 use std::pin::pin;
@@ -94,7 +95,7 @@ pub fn probe(config: &KafkaConfig, timeout: Duration) -> Result<KafkaFacts, Prob
     let brokers = metadata.brokers().iter().map(|broker| format!("{}:{}", broker.host(), broker.port())).collect();
     let Some(name) = name else { return Ok(KafkaFacts { brokers, topic: None, max_message_bytes: None }) };
     let found = metadata.topics().iter().find(|topic| topic.name() == name);
-    let code = found.and_then(|topic| topic.error()).map_or(RDKafkaErrorCode::NoError, RDKafkaErrorCode::from);
+    let code = found.and_then(MetadataTopic::error).map_or(RDKafkaErrorCode::NoError, RDKafkaErrorCode::from);
     let partitions = found.map_or(0, |topic| topic.partitions().len());
     match code {
         RDKafkaErrorCode::NoError if partitions > 0 => {}
@@ -109,7 +110,13 @@ pub fn probe(config: &KafkaConfig, timeout: Duration) -> Result<KafkaFacts, Prob
 }
 
 /// What lies behind a metadata request that failed: the connections' own errors, which librdkafka tells when it is polled.
-fn explain(producer: &BaseProducer<Context>, config: &KafkaConfig, timeout: Duration, topic: Option<&str>, error: KafkaError) -> ProbeError {
+fn explain(
+    producer: &BaseProducer<Context>,
+    config: &KafkaConfig,
+    timeout: Duration,
+    topic: Option<&str>,
+    error: KafkaError,
+) -> ProbeError {
     producer.poll(Duration::from_millis(100));
     let brokers = config.brokers.clone();
     let trouble = producer.context().take_trouble();
@@ -123,7 +130,7 @@ fn explain(producer: &BaseProducer<Context>, config: &KafkaConfig, timeout: Dura
     }
 }
 
-/// The topic's `max.message.bytes`. Reading it needs DESCRIBE_CONFIGS, which a producer need not have: then `None`.
+/// The topic's `max.message.bytes`. Reading it needs the right `DESCRIBE_CONFIGS`, which a producer need not have: then `None`.
 fn max_message_bytes(client: &rdkafka::ClientConfig, topic: &str, timeout: Duration) -> Option<u64> {
     let admin: AdminClient<DefaultClientContext> = client.create().ok()?;
     let options = AdminOptions::new().request_timeout(Some(timeout));

@@ -82,7 +82,7 @@ const DEFAULTS: [(&str, &str); 17] = [
     // The largest that librdkafka takes: the topic's own limit decides what is too large, not a second one here.
     ("message.max.bytes", "1000000000"),
     // In KiB; counts values only, and must let the largest single event in. The window is the real bound.
-    ("queue.buffering.max.kbytes", "262144"),
+    ("queue.buffering.max.kbytes", "1048576"),
     // Notice a broker that vanished without a word within seconds, and come back as fast (the defaults take minutes).
     ("socket.timeout.ms", "20000"),
     ("request.timeout.ms", "10000"),
@@ -138,7 +138,7 @@ pub(super) fn client_config(config: &KafkaConfig, relay_id: &str) -> Result<Clie
         set(key, value);
     }
     // Twice the window: librdkafka also counts what it has reported and we have not yet looked at.
-    set("queue.buffering.max.messages", &(2 * Window::default().max_events).to_string());
+    set("queue.buffering.max.messages", &(2 * Window::default().events).to_string());
     set("client.id", &format!("dualstream-{relay_id}"));
     for (key, value) in &config.properties {
         set(key, value);
@@ -188,8 +188,7 @@ mod tests {
     // Goal: a typing error in a property is found by `check`, all of them at once, and no value (a password) is printed.
     #[test]
     fn unknown_properties_are_named() {
-        let problems =
-            check_properties(&properties(&[("linger.msx", "s3cret"), ("linger.ms", "s3cret"), ("compression.type", "zstd")]));
+        let problems = check_properties(&properties(&[("linger.msx", "s3cret"), ("linger.ms", "s3cret"), ("compression.type", "zstd")]));
         assert_eq!(problems.len(), 2, "{problems:?}");
         assert!(problems[1].contains("linger.msx") && problems[1].contains("No such configuration property"), "{problems:?}");
         assert!(!problems.concat().contains("s3cret"), "{problems:?}");
@@ -198,7 +197,8 @@ mod tests {
     // Goal: what the user sets is what counts, under whichever of librdkafka's names.
     #[test]
     fn user_properties_override_the_defaults() {
-        let user = properties(&[("queue.buffering.max.ms", "50"), ("compression.codec", "none"), ("batch.size", "1000"), ("client.id", "me")]);
+        let user =
+            properties(&[("queue.buffering.max.ms", "50"), ("compression.codec", "none"), ("batch.size", "1000"), ("client.id", "me")]);
         let config = KafkaConfig { properties: user, ..KafkaConfig::default() };
         for _ in 0..16 {
             let native = client_config(&config, "r").unwrap().create_native_config().unwrap();

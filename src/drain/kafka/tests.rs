@@ -3,6 +3,8 @@
 //! The mock keeps no idempotence state, so repeats inside its log are possible that a broker would drop; what is read back is judged
 //! as a consumer would: what is not above the last seen seq of its partition is a repeat.
 
+#![expect(clippy::cast_precision_loss, reason = "rates of a measurement")]
+
 use super::super::clock::SystemClock;
 use super::super::source::Source;
 use super::super::stats::{DrainState, DrainStats};
@@ -83,9 +85,9 @@ impl Source for OneFrame {
 
 /// Events 1 to `count`, of as many sources as a small prime, each value padded to `bytes`.
 fn events(count: u64, bytes: usize) -> OneFrame {
-    let mut batch = BatchBuilder::default();
+    let (mut batch, pad) = (BatchBuilder::default(), "x".repeat(bytes));
     for seq in 1..=count {
-        let (value, key) = (format!("{{\"n\":{seq:0>bytes$}}}"), format!("source-{}", seq % 13));
+        let (value, key) = (format!("{{\"n\":{seq},\"pad\":\"{pad}\"}}"), format!("source-{}", seq % 13));
         batch.push(&EventParts {
             value: value.as_bytes(),
             id: Field::Text("id"),
@@ -110,12 +112,9 @@ struct Running {
 impl Running {
     fn start(config: &KafkaConfig, source: OneFrame) -> Self {
         let (stats, stop) = (Arc::new(DrainStats::default()), DrainStop::default());
-        let handles =
-            DrainHandles { stats: Arc::clone(&stats), acks: Arc::new(AckWaiters::default()), on_acked: None, stop: stop.clone() };
+        let handles = DrainHandles { stats: Arc::clone(&stats), acks: Arc::new(AckWaiters::default()), on_acked: None, stop: stop.clone() };
         let factory = KafkaFactory::build(config, RELAY).unwrap();
-        let thread = std::thread::spawn(move || {
-            Drain::assemble(source, factory, SystemClock, handles, fastrand::Rng::with_seed(1)).run()
-        });
+        let thread = std::thread::spawn(move || Drain::assemble(source, factory, SystemClock, handles, fastrand::Rng::with_seed(1)).run());
         Self { stats, stop, thread }
     }
 
@@ -131,7 +130,7 @@ impl Running {
 
 /// Comes back once the condition holds; fails the test when it does not within a minute.
 fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_mins(1);
+    let deadline = Instant::now() + Duration::from_secs(60);
     while !holds() {
         assert!(Instant::now() < deadline, "never: {what}");
         std::thread::park_timeout(Duration::from_millis(2));
@@ -149,7 +148,7 @@ fn consume(mock: &Mock, mut enough: impl FnMut(&[OwnedMessage]) -> bool) -> Vec<
     }
     consumer.assign(&all).unwrap();
     let mut messages = Vec::new();
-    let deadline = Instant::now() + Duration::from_mins(1);
+    let deadline = Instant::now() + Duration::from_secs(60);
     while !enough(&messages) {
         assert!(Instant::now() < deadline, "only {} messages came", messages.len());
         if let Some(message) = consumer.poll(Duration::from_millis(20)) {
@@ -238,7 +237,7 @@ fn an_outage_is_waited_out() {
     until("all is delivered", || drain.stats.acked.get() == 1_000);
     until("the state is shown", || drain.state() == DrainState::Running);
     assert_eq!(drain.stats.retries.iter().map(crate::lifecycle::Counter::get).sum::<u64>(), 0, "the same handle carried on");
-    assert_eq!(drain.finish(Duration::from_mins(1)), DrainReport { acked: 0, left: 0, in_doubt: 0 });
+    assert_eq!(drain.finish(Duration::from_secs(60)), DrainReport { acked: 0, left: 0, in_doubt: 0 });
     assert_eq!(check_log(&mock, 1_000), 1_000);
 }
 
@@ -246,29 +245,39 @@ fn an_outage_is_waited_out() {
 #[test]
 fn no_broker_error_loses_or_reorders() {
     use RDKafkaRespErr as Code;
-    for code in [
-        Code::RD_KAFKA_RESP_ERR_UNKNOWN,
-        Code::RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION,
-        Code::RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS_AFTER_APPEND,
-        Code::RD_KAFKA_RESP_ERR_INVALID_MSG,
-        Code::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE,
-        Code::RD_KAFKA_RESP_ERR_INVALID_RECORD,
-        Code::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED,
-        Code::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER,
-        Code::RD_KAFKA_RESP_ERR__TRANSPORT,
-    ] {
-        let mock = mock();
-        // Good batches before, between and after the bad ones.
-        let fine = Code::RD_KAFKA_RESP_ERR_NO_ERROR;
-        mock.request_errors(RDKafkaApiKey::Produce, &[fine, fine, fine, code, fine, fine, code]);
-        let mut config = config(&mock.bootstrap_servers());
-        let _ = config.properties.insert("batch.num.messages".into(), "50".into());
-        let drain = Running::start(&config, events(2_000, 50));
-        until("all is delivered", || drain.stats.acked.get() == 2_000);
-        let report = drain.finish(Duration::from_mins(1));
-        assert_eq!((report.left, report.in_doubt), (0, 0), "{code:?}");
-        let _ = check_log(&mock, 2_000);
-    }
+    let codes = [
+        (Code::RD_KAFKA_RESP_ERR_UNKNOWN, true),
+        (Code::RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION, false),
+        (Code::RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS_AFTER_APPEND, false),
+        (Code::RD_KAFKA_RESP_ERR_INVALID_MSG, false),
+        (Code::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE, true),
+        (Code::RD_KAFKA_RESP_ERR_INVALID_RECORD, true),
+        (Code::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, true),
+        (Code::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER, true),
+        (Code::RD_KAFKA_RESP_ERR__TRANSPORT, false),
+    ];
+    std::thread::scope(|scope| {
+        let checks = codes.map(|(code, ends)| (code, scope.spawn(move || delivers_in_spite_of(code, ends))));
+        for (code, check) in checks {
+            assert!(check.join().is_ok(), "{code:?}");
+        }
+    });
+}
+
+/// `ends_handle`: whether librdkafka leaves it to us to go on after such an error.
+fn delivers_in_spite_of(code: RDKafkaRespErr, ends_handle: bool) {
+    let mock = mock();
+    // Good batches before, between and after the bad ones.
+    let fine = RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR;
+    mock.request_errors(RDKafkaApiKey::Produce, &[fine, fine, fine, code, fine, fine, code]);
+    let mut config = config(&mock.bootstrap_servers());
+    let _ = config.properties.insert("batch.num.messages".into(), "50".into());
+    let drain = Running::start(&config, events(2_000, 50));
+    until("all is delivered", || drain.stats.acked.get() == 2_000);
+    assert_eq!(drain.stats.retries.iter().any(|retries| retries.get() > 0), ends_handle);
+    let report = drain.finish(Duration::from_secs(60));
+    assert_eq!((report.left, report.in_doubt), (0, 0));
+    let _ = check_log(&mock, 2_000);
 }
 
 // Goal: a right that is missing is shown as such, costs nothing, and once it is granted the drain goes on by itself.
@@ -283,7 +292,7 @@ fn a_missing_right_blocks_until_it_is_granted() {
     assert_eq!(drain.stats.acked.get(), 0);
     mock.topic_error(TOPIC, RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR).unwrap();
     until("all is delivered", || drain.stats.acked.get() == 100);
-    let _ = drain.finish(Duration::from_mins(1));
+    let _ = drain.finish(Duration::from_secs(60));
     let _ = check_log(&mock, 100);
 }
 
@@ -293,7 +302,7 @@ fn a_large_event_is_not_refused_here() {
     let mock = mock();
     let drain = Running::start(&config(&mock.bootstrap_servers()), events(3, 1_500_000));
     until("all is delivered", || drain.stats.acked.get() == 3);
-    assert_eq!(drain.finish(Duration::from_mins(1)).left, 0);
+    assert_eq!(drain.finish(Duration::from_secs(60)).left, 0);
 }
 
 // Goal: a shutdown while Kafka is away ends in time and says what stays.
@@ -314,7 +323,7 @@ fn a_stop_in_an_outage_ends_in_time() {
 #[test]
 fn a_probe_tells_what_is_there() {
     let mock = mock();
-    let timeout = Duration::from_secs(10);
+    let timeout = Duration::from_secs(2);
     let facts = probe(&config(&mock.bootstrap_servers()), timeout).unwrap();
     assert_eq!(facts.brokers, [mock.bootstrap_servers()]);
     assert_eq!(facts.topic, Some((TOPIC.to_owned(), 4)));
@@ -344,32 +353,46 @@ fn a_probe_names_who_does_not_answer() {
 #[test]
 #[ignore = "a measurement: run it alone, in release, on a quiet machine"]
 fn keeps_up_with_a_bare_producer() {
-    const EVENTS: u64 = 300_000;
+    const EVENTS: u64 = 400_000;
     let mock = mock();
-    let bare = {
-        let mut sink = KafkaFactory::build(&config(&mock.bootstrap_servers()), RELAY).unwrap().connect().unwrap();
-        let mut source = events(EVENTS, 250);
-        let frame = source.next().unwrap().unwrap();
-        let (began, mut reports, mut done) = (Instant::now(), Vec::new(), 0);
-        for (seq, event) in (1..).zip(crate::event::Records::new(&frame.payload)) {
-            while sink.send(event.as_ref().unwrap(), Seq(seq), ACCEPTED_MS) == SendOutcome::Full {
-                sink.poll(Duration::from_millis(1), &mut reports);
-            }
-            if seq % 512 == 0 {
-                sink.poll(Duration::ZERO, &mut reports);
-            }
-            done += reports.drain(..).count() as u64;
-        }
-        while done < EVENTS {
-            sink.poll(Duration::from_millis(1), &mut reports);
-            done += reports.drain(..).count() as u64;
-        }
-        EVENTS as f64 / began.elapsed().as_secs_f64()
-    };
-    let began = Instant::now();
-    let drain = Running::start(&config(&mock.bootstrap_servers()), events(EVENTS, 250));
-    until("all is delivered", || drain.stats.acked.get() == EVENTS);
-    let ours = EVENTS as f64 / began.elapsed().as_secs_f64();
-    let _ = drain.finish(Duration::from_secs(1));
+    let (mut bare, mut ours) = (0.0_f64, 0.0_f64);
+    for _ in 0..3 {
+        bare = bare.max(bare_rate(&mock, EVENTS));
+        let drain = Running::start(&config(&mock.bootstrap_servers()), events(EVENTS, 250));
+        until("the first is delivered", || drain.stats.acked.get() > 0);
+        let (began, before) = (Instant::now(), drain.stats.acked.get());
+        until("all is delivered", || drain.stats.acked.get() == EVENTS);
+        ours = ours.max((EVENTS - before) as f64 / began.elapsed().as_secs_f64());
+        let _ = drain.finish(Duration::from_secs(1));
+    }
     assert!(ours >= 0.8 * bare, "{ours:.0} events a second, {bare:.0} bare");
+}
+
+/// Events a second that the handle alone delivers, from its first report on.
+fn bare_rate(mock: &Mock, count: u64) -> f64 {
+    let mut sink = KafkaFactory::build(&config(&mock.bootstrap_servers()), RELAY).unwrap().connect().unwrap();
+    let frame = events(count, 250).next().unwrap().unwrap();
+    let (mut began, mut reports, mut done) = (None, Vec::new(), 0);
+    let mut take = |sink: &mut KafkaSink, timeout| {
+        sink.poll(timeout, &mut reports);
+        done += reports.drain(..).count() as u64;
+        if done > 0 && began.is_none() {
+            began = Some((Instant::now(), done));
+        }
+        let (since, before) = began.filter(|_| done == count)?;
+        Some((done - before) as f64 / since.elapsed().as_secs_f64())
+    };
+    for (seq, event) in (1..).zip(crate::event::Records::new(&frame.payload)) {
+        while sink.send(event.as_ref().unwrap(), Seq(seq), ACCEPTED_MS) == SendOutcome::Full {
+            let _ = take(&mut sink, LOOK_EVERY);
+        }
+        if seq % 512 == 0 {
+            let _ = take(&mut sink, Duration::ZERO);
+        }
+    }
+    loop {
+        if let Some(rate) = take(&mut sink, LOOK_EVERY) {
+            return rate;
+        }
+    }
 }
