@@ -26,14 +26,14 @@ pub(super) fn gather(flags: &[FlagValue], gathered: &mut Gathered) {
     for flag in flags {
         let (spelled, name, value) = match flag {
             FlagValue::Named { spelled, key, value } => ((*spelled).to_owned(), *key, value.as_str()),
-            FlagValue::Set(text) => match text.split_once('=') {
-                Some((key, value)) => (format!("--set {}", key.trim()), key.trim(), value),
-                None => {
+            FlagValue::Set(text) => {
+                let Some((key, value)) = text.split_once('=') else {
                     let text = format!("{text:?} has no value; write --set KEY=VALUE, such as --set buffer.max_bytes=2GiB");
                     gathered.problems.push(Problem::general(Origin::Flag("--set".to_owned()), text));
                     continue;
-                }
-            },
+                };
+                (format!("--set {}", key.trim()), key.trim(), value)
+            }
         };
         let origin = Origin::Flag(spelled);
         gathered.entries.push(Entry { name: name.to_owned(), given: Given::Loose(value.to_owned()), key_origin: origin.clone(), origin });

@@ -42,12 +42,12 @@ impl Given {
     }
 
     /// The TOML value, for keys that are something else than strings in TOML: loose text is read as a TOML value.
-    pub(super) fn value(&self) -> Result<Value, String> {
+    pub(super) fn value(&self) -> Value {
         match self {
-            Self::Typed(value) => Ok(value.clone()),
+            Self::Typed(value) => value.clone(),
             Self::Loose(text) => match DeValue::parse(text.trim()) {
-                Ok(value) => Ok(Value::from_toml(value.get_ref())),
-                Err(_) => Ok(Value::Text(text.clone())),
+                Ok(value) => Value::from_toml(value.get_ref()),
+                Err(_) => Value::Text(text.clone()),
             },
         }
     }

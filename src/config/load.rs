@@ -87,7 +87,7 @@ fn judge(gathered: Gathered, sections: &[Section]) -> Result<Config, Problems> {
     }
     problems.extend(take_url_file(&mut loaded, sections));
     problems.extend(relation::check(&loaded, sections));
-    problems.sort_by(|a, b| a.origin.order().cmp(&b.origin.order()));
+    problems.sort_by_key(|problem| problem.origin.order());
     if problems.is_empty() { Ok(loaded.config) } else { Err(Problems(problems)) }
 }
 
@@ -117,13 +117,14 @@ fn take_url_file(loaded: &mut Loaded, sections: &[Section]) -> Option<Problem> {
         let text = "redis.url_file is given beside redis.url; allowed: one of them".to_owned();
         return Some(Problem::of("redis.url_file", origin, text));
     }
-    let Some(key) = sections.iter().flat_map(|section| &section.keys).find(|key| key.name() == "redis.url") else { return None };
+    let key = sections.iter().flat_map(|section| &section.keys).find(|key| key.name() == "redis.url")?;
+    let name = path.display();
     let problem = match file::read(&path) {
-        Err(problem) => format!("redis.url_file is {path:?}, which cannot be read: {problem}"),
-        Ok(text) if text.trim().is_empty() => format!("redis.url_file is {path:?}, which is empty"),
+        Err(problem) => format!("redis.url_file is {name}, which cannot be read: {problem}"),
+        Ok(text) if text.trim().is_empty() => format!("redis.url_file is {name}, which is empty"),
         Ok(text) => match key.set(&Given::Loose(text.trim().to_owned()), &mut loaded.config) {
             Ok(()) => return None,
-            Err(problem) => format!("the content of redis.url_file, {path:?}, is wrong: {problem}"),
+            Err(problem) => format!("the content of redis.url_file, {name}, is wrong: {problem}"),
         },
     };
     Some(Problem::of("redis.url_file", origin, problem))

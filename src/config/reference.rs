@@ -3,7 +3,6 @@
 use super::Config;
 use super::key::Key;
 use super::section::{Section, sections};
-use std::fmt::Write;
 
 const INTRODUCTION: &str = "\
 <!-- Generated from src/config/section/: `cargo run -- config-reference > docs/config.md`. A test compares. -->
@@ -24,33 +23,34 @@ unknown key is an error.
 
 /// The reference as Markdown.
 pub fn reference_markdown() -> String {
-    let mut page = String::from(INTRODUCTION);
-    for section in sections() {
-        let Section { name, about, keys } = section;
-        let about = about.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ");
-        let _ = write!(page, "\n## [{name}]\n{about}\n\n| key | default | allowed | meaning |\n|---|---|---|---|\n");
-        for key in keys {
-            let default = key.show(&Config::default());
-            let _ = writeln!(page, "| `{}` | `{default}` | {} | {} |", key.short_name(), cell(&key.allowed()), cell(key.doc()));
-        }
-    }
-    page
+    let sections = sections();
+    [INTRODUCTION.to_owned()].into_iter().chain(sections.iter().map(page_section)).collect()
 }
 
 /// A TOML file that holds every key with its default, commented out, and its meaning.
 pub fn reference_toml() -> String {
-    let mut file = String::from("# Every key with its default. Remove the '#' before a key to change it.\n");
-    for section in sections() {
-        let _ = write!(file, "\n[{}]\n", section.name);
-        for key in section.keys {
-            describe(&key, &mut file);
-        }
-    }
-    file
+    let head = "# Every key with its default. Remove the '#' before a key to change it.\n".to_owned();
+    let sections = sections();
+    [head].into_iter().chain(sections.iter().map(file_section)).collect()
 }
 
-fn describe(key: &Key, file: &mut String) {
-    let _ = writeln!(file, "# {}\n# Allowed: {}.\n#{} = {}", key.doc(), key.allowed(), key.short_name(), key.show(&Config::default()));
+fn page_section(section: &Section) -> String {
+    let about = section.about.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ");
+    let row = |key: &Key| {
+        let default = key.show(&Config::default());
+        format!("| `{}` | `{default}` | {} | {} |\n", key.short_name(), cell(&key.allowed()), cell(key.doc()))
+    };
+    let rows: String = section.keys.iter().map(row).collect();
+    format!("\n## [{}]\n{about}\n\n| key | default | allowed | meaning |\n|---|---|---|---|\n{rows}", section.name)
+}
+
+fn file_section(section: &Section) -> String {
+    let entry = |key: &Key| {
+        let default = key.show(&Config::default());
+        format!("# {}\n# Allowed: {}.\n#{} = {default}\n", key.doc(), key.allowed(), key.short_name())
+    };
+    let entries: String = section.keys.iter().map(entry).collect();
+    format!("\n[{}]\n{entries}", section.name)
 }
 
 /// Markdown would take a bar for the end of the cell and `<word>` for a tag.
@@ -79,13 +79,8 @@ mod tests {
     #[test]
     fn defaults_read_back() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let keys: String = reference_toml()
-            .lines()
-            .map(|line| {
-                let is_key = line.starts_with('#') && !line.starts_with("# ");
-                format!("{}\n", if is_key { &line[1..] } else { line })
-            })
-            .collect();
+        let uncommented = |line: &str| line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')).unwrap_or(line).to_owned();
+        let keys = reference_toml().lines().map(uncommented).collect::<Vec<_>>().join("\n");
         std::fs::write(file.path(), &keys).unwrap();
         let config = load(&Sources { file: Some(file.path().to_owned()), ..Sources::default() });
         assert_eq!(config.unwrap(), Config::default());

@@ -54,7 +54,7 @@ impl Kind for Switch {
     type Value = bool;
 
     fn read(&self, given: &Given) -> Result<bool, String> {
-        match given.value()? {
+        match given.value() {
             Value::Boolean(yes) => Ok(yes),
             other => Err(format!("{}, which is neither true nor false", other.show())),
         }

@@ -15,7 +15,7 @@ impl Kind for UserIds {
     type Value = Vec<u32>;
 
     fn read(&self, given: &Given) -> Result<Vec<u32>, String> {
-        let items = match (given, given.value()?) {
+        let items = match (given, given.value()) {
             (_, Value::List(items)) => items,
             // `1000,1001` and a single `1000` need no brackets where everything is text.
             (Given::Loose(text), _) => loose_items(text)?,
@@ -63,7 +63,7 @@ impl Kind for Properties {
 
     fn read(&self, given: &Given) -> Result<BTreeMap<String, String>, String> {
         let mut properties = BTreeMap::new();
-        match given.value()? {
+        match given.value() {
             Value::Table(table) => flatten("", table, &mut properties)?,
             // The text is not repeated: a password may be in it.
             _ => return Err("not a table".to_owned()),
@@ -72,14 +72,9 @@ impl Kind for Properties {
     }
 
     fn show(&self, value: &BTreeMap<String, String>) -> String {
-        let entry = |(name, text): (&String, &String)| match is_secret(name) {
-            true => format!("{name:?} = \"***\""),
-            false => format!("{name:?} = {text:?}"),
-        };
-        match value.is_empty() {
-            true => "{}".to_owned(),
-            false => format!("{{ {} }}", value.iter().map(entry).collect::<Vec<_>>().join(", ")),
-        }
+        let text = |name, text| if is_secret(name) { "***".to_owned() } else { String::clone(text) };
+        let entries: Vec<_> = value.iter().map(|(name, value)| format!("{name:?} = {:?}", text(name, value))).collect();
+        if entries.is_empty() { "{}".to_owned() } else { format!("{{ {} }}", entries.join(", ")) }
     }
 
     fn allowed(&self) -> String {

@@ -19,7 +19,7 @@ impl Kind for Size {
     type Value = u64;
 
     fn read(&self, given: &Given) -> Result<u64, String> {
-        let bytes = match given.value()? {
+        let bytes = match given.value() {
             Value::Integer(bytes) => u64::try_from(bytes).map_err(|_| format!("{bytes}, which is not a size"))?,
             Value::Text(text) => parse_size(&text)?,
             other => return Err(format!("{}, which is not a size", other.show())),
@@ -64,7 +64,7 @@ impl Kind for Time {
 
     fn allowed(&self) -> String {
         let [min, max] = [self.min_ms, self.max_ms].map(|ms| show_time(Duration::from_millis(ms)));
-        format!("a time from {min} to {max}, such as \"250ms\"")
+        format!("a time from {min} to {max}")
     }
 }
 
@@ -94,7 +94,7 @@ impl<T: TryFrom<u64> + Copy + ToString> Kind for Count<T> {
     type Value = T;
 
     fn read(&self, given: &Given) -> Result<T, String> {
-        let value = given.value()?;
+        let value = given.value();
         let not_a_number = || format!("{}, which is not a whole number", value.show());
         let number = match &value {
             Value::Integer(number) => *number,

@@ -16,8 +16,8 @@ section! {
         /// Bound on the backlog in events. 0: no bound but the bytes.
         max_events: u64 = 0, Count::u64(0, 1 << 48);
 
-        /// Size of one segment file, from which whole requests are never split. At most a quarter of `max_bytes`, so that space
-        /// comes free in steps. `"auto"`: chosen from `max_bytes`.
+        /// Size of one segment file; a request is never split over two. At most a quarter of `max_bytes`, so that space comes free in
+        /// steps. `"auto"`: chosen from `max_bytes`.
         segment_bytes: Option<u64> = None, OrAuto(Size { min: 64 << 10, max: 1 << 30 });
 
         /// Free space to leave on the volume for everybody else.
