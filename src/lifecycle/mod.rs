@@ -9,11 +9,13 @@
 //! `accepted = acked + dead-lettered + purged + lost + backlog`. The left side is counted by the committer, the backlog by the
 //! buffer's space accounting, the ends by the watermark: three independent books, so the check can fail.
 
+mod heartbeat;
 mod meter;
 mod receipts;
 
 use serde::{Deserialize, Serialize};
 
+pub use heartbeat::{Heartbeat, Heartbeats};
 pub use meter::{BUCKET_BOUNDS_SECONDS, Counter, Gauge, Histogram, HistogramSnapshot};
 pub use receipts::{AckWaiters, Receipt, ReceiptWaiter};
 

@@ -1,1 +1,33 @@
 //! Stage 5: people and Kubernetes look in.
+//!
+//! Takes counters, gauges and pulses from the stages; gives status, probes, metrics and a look at waiting events; promises to answer
+//! while the data path is stuck, and never to change anything.
+//!
+//! ```text
+//!  stages' counters ─┐                      ┌─▶ GET /v1/status (and the command line)
+//!  buffer's gauges  ─┼─▶ StatusSource ──▶ StatusSnapshot ─▶ GET /metrics
+//!  loops' pulses    ─┘   (health, trackers) └─▶ probes, transitions in the log
+//! ```
+//!
+//! Invariants: one snapshot is behind every view, so no two views disagree; probes depend on nothing outside the process; every
+//! response, connection count and wait is bounded.
+//!
+//! Deliberately absent: anything that changes the relay, so no token is needed; the status page.
+
+pub mod health;
+pub mod metrics;
+mod peek;
+mod process;
+mod server;
+mod source;
+pub mod status;
+mod trackers;
+mod watch;
+
+#[cfg(test)]
+mod testing;
+
+pub use peek::{PEEK_MAX_EVENTS, PEEK_MAX_VALUE_BYTES, Peek, PeekedEvent};
+pub use server::{BindError, Ops, OpsAddresses};
+pub use source::{BufferView, Handles, StatusSource};
+pub use status::StatusSnapshot;

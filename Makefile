@@ -1,0 +1,61 @@
+# `make` lists the targets; `make test` is what CI runs.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+export PATH := $(CURDIR)/.cache/tools/bin:$(PATH)
+
+# Cheap first, so that a slip shows early.
+STEPS := deps fmt-check deny lint unit it demo-check
+
+.PHONY: help $(STEPS) test advisories demo bench engines
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+test: ## everything CI runs: deps, fmt-check, deny, lint, unit, it, demo-check
+	@scripts/steps.sh $(STEPS)
+
+deps: ## install or fetch what is missing: Java, Maven, Redis, Kafka, cargo-deny
+	@scripts/deps.sh
+
+fmt-check: ## the format of the code
+	@cargo fmt --check
+
+lint: ## clippy, warnings are errors
+	@cargo clippy --locked --all-targets -- -D warnings
+
+deny: ## licences, sources and banned crates; advisories when their database can be fetched
+	@cargo deny --locked --log-level error check bans licenses sources
+	@if timeout 60 cargo deny --locked --log-level off fetch db 2>/dev/null; then \
+		cargo deny --locked check --disable-fetch advisories; \
+	else \
+		echo "note: advisories not checked, their database cannot be fetched from here"; \
+	fi
+
+advisories: ## known vulnerabilities and unmaintained crates; needs the network
+	@cargo deny --locked check advisories
+
+unit: ## the tests beside the code
+	@cargo test --locked --lib --bins
+
+it: ## the integration tests: the real binary, a real Kafka, a real Redis
+	@cargo test --locked --test it
+
+demo: ## everything in one process: an outage, the backlog, the recovery, the tally
+	@cargo build --locked --release
+	@timeout 300 cargo run --locked --release --quiet -- demo
+
+demo-check: ## the demo as a check: what was sent was consumed and notified
+	@cargo build --locked
+	@tally=$$(timeout 300 cargo run --locked --quiet -- demo --json) || { echo "the demo failed ($$?): $$tally"; exit 1; }; \
+	echo "$$tally"; \
+	[[ "$$tally" =~ '"sent":'([1-9][0-9]*),'"consumed":'([0-9]+),'"notified":'([0-9]+) ]] || { echo "no tally"; exit 1; }; \
+	[[ $${BASH_REMATCH[1]} = "$${BASH_REMATCH[2]}" && $${BASH_REMATCH[1]} = "$${BASH_REMATCH[3]}" ]] || { echo "the tally does not add up"; exit 1; }
+
+bench: ## this machine: ingest, disk, drain, end to end, each beside its own ceiling
+	@cargo run --locked --release -- bench
+
+engines: ## the storage engines that were compared, run again
+	@cd benches/engines && cargo run --release

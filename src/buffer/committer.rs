@@ -1,0 +1,367 @@
+//! Group commit: one write and one `fdatasync` for all batches that arrived during the last one. No timer.
+//!
+//! Runs on a thread of its own and is the only writer of segments. Order within a group: write, sync, publish the durable mark, answer.
+//! After a failed write or sync nothing more is stored: the kernel may have dropped the pages and forgotten the error (Rebello et al.,
+//! ATC '20), so only a reopening through recovery tells what is on disk.
+
+use super::capacity::Slot;
+use super::error::AppendError;
+use super::log::frame::{FrameHeader, HEADER_LEN, Kind};
+use super::log::recovery::account;
+use super::log::segment::{DATA_START, Seal, Segment};
+use super::log::storage::write_full;
+use super::shared::{Pending, Position, Reply, Shared, lock};
+use super::{Appended, Leased};
+use crate::event::Seq;
+use crate::lifecycle::Receipt;
+use bytes::Bytes;
+use std::collections::VecDeque;
+use std::io;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
+
+/// Most payload bytes and frames of one group.
+const GROUP_BYTES: usize = 8 << 20;
+const GROUP_FRAMES: usize = 1024;
+/// Payloads from here on are written where they are, not copied into the group's buffer.
+const DIRECT_BYTES: usize = 1 << 16;
+/// The group's buffer is written out at this size.
+const SCRATCH_BYTES: usize = 1 << 20;
+/// The page cache's unit.
+const PAGE_BYTES: u64 = 4096;
+/// After this long without appends, a mark says that the last group is durable.
+const MARK_AFTER: Duration = Duration::from_millis(50);
+
+/// A batch that is written and waits for its sync.
+#[derive(Debug)]
+struct Written {
+    header: FrameHeader,
+    position: Position,
+    payload: Bytes,
+    receipts: Option<oneshot::Sender<Vec<Receipt>>>,
+    reply: Reply,
+}
+
+/// The segment that is being written.
+#[derive(Debug)]
+struct Tail {
+    segment: Arc<Segment>,
+    /// Where the next byte of the scratch buffer belongs.
+    at: u64,
+    frame_no: u32,
+    /// What the seal will say; covers durable frames only.
+    seal: Seal,
+}
+
+/// The committer; [`Committer::run`] is the thread's body.
+#[derive(Debug)]
+pub struct Committer {
+    shared: Arc<Shared>,
+    tail: Option<Tail>,
+    next_seq: u64,
+    durable_seq: u64,
+    /// Whether the last durable group is proven by a mark.
+    marked: bool,
+    scratch: Vec<u8>,
+    /// Taken from the queue and not yet written.
+    group: VecDeque<Pending>,
+    written: Vec<Written>,
+}
+
+enum Work {
+    Group,
+    Mark,
+    Stop,
+}
+
+impl Committer {
+    pub(super) fn new(shared: Arc<Shared>, next_seq: u64) -> Self {
+        Self {
+            shared,
+            tail: None,
+            next_seq,
+            durable_seq: next_seq - 1,
+            marked: true,
+            scratch: Vec::new(),
+            group: VecDeque::new(),
+            written: Vec::new(),
+        }
+    }
+
+    /// Commits until the buffer is closed and everything admitted is durable, or storage fails.
+    pub fn run(mut self) {
+        loop {
+            let done = match self.next_work() {
+                Work::Group => self.commit(),
+                Work::Mark => self.write_mark(),
+                Work::Stop => break,
+            };
+            let Err(error) = done else { continue };
+            let no_space = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+            if no_space && self.refuse_group().is_ok() {
+                continue;
+            }
+            let reason = self.tail.as_ref().map_or_else(|| error.to_string(), |tail| format!("{}: {error}", tail.segment.name));
+            self.abandon(&reason);
+            return;
+        }
+        // A sealed tail makes the next start a matter of reading headers.
+        if let Err(error) = self.seal_tail() {
+            tracing::warn!(%error, "cannot seal the last segment: the next start will scan it");
+        }
+    }
+
+    fn next_work(&mut self) -> Work {
+        let mut queue = lock(&self.shared.queue);
+        loop {
+            if queue.failed.is_some() {
+                return Work::Stop;
+            }
+            if !queue.pending.is_empty() {
+                let mut bytes = 0;
+                let within = |pending: &&Pending| {
+                    bytes += pending.batch.payload().len();
+                    bytes <= GROUP_BYTES
+                };
+                let n = queue.pending.iter().take(GROUP_FRAMES).take_while(within).count().max(1);
+                self.group.extend(queue.pending.drain(..n));
+                return Work::Group;
+            }
+            if queue.closed && queue.waiters.is_empty() {
+                return Work::Stop;
+            }
+            queue.committer_sleeps = true;
+            let timeout = if self.marked { Duration::from_secs(1) } else { MARK_AFTER };
+            let (woken, timed_out) = self.shared.queue_changed.wait_timeout(queue, timeout).unwrap_or_else(PoisonError::into_inner);
+            queue = woken;
+            queue.committer_sleeps = false;
+            let idle = timed_out.timed_out() && queue.pending.is_empty();
+            if idle && !self.marked && queue.capacity.admit_mark() {
+                return Work::Mark;
+            }
+        }
+    }
+
+    fn commit(&mut self) -> io::Result<()> {
+        while let Some(pending) = self.group.front() {
+            if pending.slot == Slot::NextSegment {
+                self.sync_group()?;
+                self.rotate()?;
+            }
+            let Some(pending) = self.group.pop_front() else { break };
+            self.write_frame(pending)?;
+        }
+        self.sync_group()
+    }
+
+    fn write_frame(&mut self, pending: Pending) -> io::Result<()> {
+        let Pending { batch, accepted_ms, receipts, reply, .. } = pending;
+        let (count, crc) = (batch.count(), batch.crc());
+        let payload = Bytes::from(batch.into_payload());
+        let mut header = FrameHeader {
+            first_seq: self.next_seq,
+            durable_seq: self.durable_seq,
+            accepted_ms,
+            count,
+            // A payload never exceeds a segment, whose size is far below 4 GiB.
+            len: u32::try_from(payload.len()).unwrap_or(u32::MAX),
+            payload_crc: crc,
+            frame_no: 0,
+            kind: Kind::Data,
+        };
+        self.next_seq = header.next_seq();
+        // In the list before the write, so that a failure answers this batch too.
+        let blank = Position { segment_id: 0, offset: 0, next_offset: 0 };
+        let at = self.written.len();
+        self.written.push(Written { header, position: blank, payload: payload.clone(), receipts, reply });
+        let position = self.put(&mut header, &payload)?;
+        self.written[at].header = header;
+        self.written[at].position = position;
+        Ok(())
+    }
+
+    /// Puts a frame at the end of the tail; it reaches the file with the next flush.
+    fn put(&mut self, header: &mut FrameHeader, payload: &[u8]) -> io::Result<Position> {
+        let tail = self.tail.as_mut().ok_or_else(|| io::Error::other("no segment to write to"))?;
+        let offset = tail.at + self.scratch.len() as u64;
+        header.frame_no = tail.frame_no;
+        tail.frame_no += 1;
+        self.scratch.extend_from_slice(&header.encode(tail.segment.header.seed(), offset));
+        let next_offset = offset + header.stored_len();
+        if payload.len() >= DIRECT_BYTES {
+            self.flush()?;
+            let tail = self.tail.as_mut().ok_or_else(|| io::Error::other("no segment to write to"))?;
+            write_full(&*tail.segment.file, payload, tail.at)?;
+            tail.at += payload.len() as u64;
+        } else {
+            self.scratch.extend_from_slice(payload);
+        }
+        let padding = usize::try_from(header.stored_len()).unwrap_or_default() - HEADER_LEN - payload.len();
+        self.scratch.extend_from_slice(&[0; 8][..padding]);
+        if self.scratch.len() >= SCRATCH_BYTES {
+            self.flush()?;
+        }
+        let segment_id = self.tail.as_ref().map_or(0, |tail| tail.segment.id());
+        Ok(Position { segment_id, offset, next_offset })
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let Some(tail) = self.tail.as_mut() else { return Ok(()) };
+        write_full(&*tail.segment.file, &self.scratch, tail.at)?;
+        tail.at += self.scratch.len() as u64;
+        self.scratch.clear();
+        Ok(())
+    }
+
+    /// Makes everything written durable, then publishes it and answers.
+    fn sync_group(&mut self) -> io::Result<()> {
+        if self.written.is_empty() {
+            return Ok(());
+        }
+        self.write_end_mark_and_sync()?;
+        let Some(tail) = self.tail.as_mut() else { return Ok(()) };
+        for written in &self.written {
+            account(&mut tail.seal, &written.header, written.position.offset);
+        }
+        tail.segment.set_durable_end(tail.seal.end);
+        self.durable_seq = self.next_seq - 1;
+        self.marked = false;
+        self.publish();
+        Ok(())
+    }
+
+    /// A blank header after the last frame tells a clean end from an unfinished write; the next frame overwrites it. Zeros up to the end
+    /// of the page spare the kernel from reading a recycled page before it changes a part of it.
+    fn write_end_mark_and_sync(&mut self) -> io::Result<()> {
+        let Some(tail) = self.tail.as_ref() else { return Ok(()) };
+        let end = tail.at + self.scratch.len() as u64;
+        let page_end = (end + HEADER_LEN as u64).next_multiple_of(PAGE_BYTES);
+        let blank = usize::try_from(page_end - end).unwrap_or(HEADER_LEN);
+        self.scratch.resize(self.scratch.len() + blank, 0);
+        self.flush()?;
+        let Some(tail) = self.tail.as_mut() else { return Ok(()) };
+        tail.at = end;
+        let started = Instant::now();
+        tail.segment.file.sync_data()?;
+        self.shared.meters.fsync_seconds.observe(started.elapsed());
+        Ok(())
+    }
+
+    fn publish(&mut self) {
+        let shared = &*self.shared;
+        let durable = shared.volume.durable;
+        let mut replies = Vec::with_capacity(self.written.len());
+        let mut events = 0;
+        let mut recent = lock(&shared.recent);
+        for written in self.written.drain(..) {
+            let Written { header, position, payload, receipts, reply } = written;
+            let (first_seq, count) = (Seq(header.first_seq), header.count);
+            events += u64::from(count);
+            // Before the durable mark moves: an ack can only come after it.
+            if let Some(receipts) = receipts {
+                shared.acks.register(first_seq, count, receipts);
+            }
+            recent.push(position, Leased { first_seq, count, accepted_ms: header.accepted_ms, payload });
+            replies.push((reply, Appended { first_seq, count, durable }, header.accepted_ms));
+        }
+        drop(recent);
+        let mut marks = lock(&shared.marks);
+        marks.durable = self.durable_seq;
+        marks.backlog += events;
+        if let Some((_, appended, accepted_ms)) = replies.first() {
+            marks.note_age(appended.first_seq.0, *accepted_ms);
+        }
+        drop(marks);
+        shared.marks_changed.notify_all();
+        for (reply, appended, _) in replies {
+            // A client that hung up has its event stored all the same.
+            drop(reply.send(Ok(appended)));
+        }
+    }
+
+    /// Seals the tail and goes on in the next prepared segment.
+    fn rotate(&mut self) -> io::Result<()> {
+        self.seal_tail()?;
+        let mut segments = lock(&self.shared.segments);
+        let next = segments.ready.pop_front().ok_or_else(|| io::Error::other("no prepared segment for an admitted batch"))?;
+        segments.live.push_back(Arc::clone(&next));
+        drop(segments);
+        self.shared.poke_keeper();
+        self.tail = Some(Tail { segment: next, at: DATA_START, frame_no: 0, seal: Seal { end: DATA_START, ..Seal::default() } });
+        Ok(())
+    }
+
+    fn seal_tail(&mut self) -> io::Result<()> {
+        let Some(tail) = self.tail.take() else { return Ok(()) };
+        tail.segment.write_seal(tail.seal)
+    }
+
+    fn write_mark(&mut self) -> io::Result<()> {
+        self.marked = true;
+        if self.tail.is_none() {
+            return Ok(());
+        }
+        let now_ms = self.shared.storage.now_ms();
+        let mut header = FrameHeader {
+            first_seq: self.next_seq,
+            durable_seq: self.durable_seq,
+            accepted_ms: now_ms,
+            count: 0,
+            len: 0,
+            payload_crc: 0,
+            frame_no: 0,
+            kind: Kind::Mark,
+        };
+        let position = self.put(&mut header, &[])?;
+        self.write_end_mark_and_sync()?;
+        if let Some(tail) = self.tail.as_mut() {
+            account(&mut tail.seal, &header, position.offset);
+            tail.segment.set_durable_end(tail.seal.end);
+        }
+        Ok(())
+    }
+
+    /// The volume is full where blocks were not reserved (some file systems copy on write): what was admitted is refused as full, and the
+    /// segment is sealed at its durable end, so that nothing of it can ever be delivered. Writing goes on in the next segment.
+    fn refuse_group(&mut self) -> io::Result<()> {
+        self.scratch.clear();
+        self.seal_tail()?;
+        self.next_seq = self.durable_seq + 1;
+        let shared = &*self.shared;
+        let mut queue = lock(&shared.queue);
+        let pending: Vec<Pending> = self.group.drain(..).chain(queue.pending.drain(..)).collect();
+        let written: u64 = self.written.iter().map(|written| u64::from(written.header.count)).sum();
+        let unwritten: u64 = pending.iter().map(|pending| u64::from(pending.batch.count())).sum();
+        let ready = lock(&shared.segments).ready.len() as u64;
+        queue.capacity.start_over(ready, written + unwritten);
+        drop(queue);
+        tracing::warn!(events = written + unwritten, "the volume is full: these events were refused");
+        let detail = shared.full_detail();
+        let replies = self.written.drain(..).map(|written| written.reply).chain(pending.into_iter().map(|pending| pending.reply));
+        for reply in replies {
+            drop(reply.send(Err(AppendError::Full(Box::new(detail)))));
+        }
+        Ok(())
+    }
+
+    /// Gives up after a failed write or sync. The seal, if it still reaches the disk, keeps what was refused from ever being delivered.
+    fn abandon(&mut self, reason: &str) {
+        if let Some(tail) = self.tail.take()
+            && let Err(error) = tail.segment.write_seal(tail.seal)
+        {
+            tracing::warn!(%error, "cannot seal the failed segment: a refused write may be found on disk by the next start");
+        }
+        let group = self.group.drain(..).map(|pending| pending.reply);
+        for reply in self.written.drain(..).map(|written| written.reply).chain(group) {
+            drop(reply.send(Err(AppendError::StorageFailed { reason: reason.to_owned() })));
+        }
+        self.shared.fail(reason);
+    }
+}
+
+const _: () = assert!(stored_len_is_aligned(), "frames stay 8-byte aligned");
+
+const fn stored_len_is_aligned() -> bool {
+    HEADER_LEN % 8 == 0 && DATA_START % 8 == 0
+}

@@ -1,0 +1,203 @@
+//! The keeper: writes the cursor, frees segments that it has passed, prepares the next ones.
+//!
+//! Runs on a thread of its own, so that neither commits nor the drain wait for it. Order, which nothing may change: the cursor is durable
+//! before a segment behind it is reused; a segment's header and name are durable before the committer may take it.
+
+use super::capacity::Plan;
+use super::log::cursor::{Cursor, Marks};
+use super::log::quarantine;
+use super::log::recovery::random_bytes;
+use super::log::segment::{self, Segment, SegmentHeader, spare_name};
+use super::shared::{Shared, lock};
+use std::io;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How often the cursor is written while things move.
+const TICK: Duration = Duration::from_millis(100);
+/// Segments kept prepared ahead of the committer.
+const READY_TARGET: u64 = 2;
+/// Freed segments kept for reuse beyond those: the rest of the disk is given back.
+const SPARES_KEPT: usize = 2;
+/// How long to wait after the disk refused to give a segment.
+const RETRY_AFTER: Duration = Duration::from_millis(500);
+
+/// The keeper; [`Keeper::run`] is the thread's body.
+#[derive(Debug)]
+pub struct Keeper {
+    shared: Arc<Shared>,
+    cursor: Cursor,
+    /// What the cursor on disk says.
+    written: Marks,
+    retry_at: Option<Instant>,
+}
+
+impl Keeper {
+    pub(super) fn new(shared: Arc<Shared>, cursor: Cursor, written: Marks) -> Self {
+        Self { shared, cursor, written, retry_at: None }
+    }
+
+    /// Works until told to stop; the last act is a cursor that says so.
+    pub fn run(mut self) {
+        loop {
+            let stop = self.wait();
+            self.tick();
+            if stop {
+                let marks = self.shared.cursor_marks(true);
+                self.write_cursor(marks);
+                return;
+            }
+        }
+    }
+
+    fn wait(&self) -> bool {
+        let poked = lock(&self.shared.keeper_poked);
+        let (mut poked, _) = self
+            .shared
+            .keeper_changed
+            .wait_timeout_while(poked, TICK, |poke| !poke.now && !poke.stop)
+            .unwrap_or_else(PoisonError::into_inner);
+        poked.now = false;
+        poked.stop
+    }
+
+    /// One round: cursor, freeing, preparing.
+    pub(super) fn tick(&mut self) {
+        let marks = self.shared.cursor_marks(false);
+        lock(&self.shared.rates).observe(Instant::now(), marks.durable_seq, marks.ends.total());
+        // The durable seq alone is worth a write a second: it only sharpens what recovery can prove.
+        let moved = marks.frontier != self.written.frontier || marks.ended_above != self.written.ended_above || self.written.clean;
+        if moved || marks.durable_seq > self.written.durable_seq {
+            self.write_cursor(marks);
+        }
+        self.free_passed();
+        self.prepare();
+        self.shared.meters.allocated.set(self.allocated_bytes());
+    }
+
+    fn write_cursor(&mut self, marks: Marks) {
+        match self.cursor.write(&marks) {
+            Ok(()) => self.written = marks,
+            // Nothing is lost by an old cursor, but no segment may be freed by one that is not on disk.
+            Err(error) => self.shared.fail(&format!("cursor: {error}")),
+        }
+    }
+
+    fn free_passed(&mut self) {
+        loop {
+            let passed = {
+                let mut segments = lock(&self.shared.segments);
+                let behind = |segment: &Arc<Segment>| segment.seal().is_some_and(|seal| seal.last_seq <= self.written.frontier);
+                if segments.live.front().is_some_and(behind) { segments.live.pop_front() } else { None }
+            };
+            let Some(segment) = passed else { return };
+            if segment.header.capacity != self.shared.plan.segment_bytes {
+                self.remove(&segment.name);
+                continue;
+            }
+            let spare = spare_name(segment.id());
+            // A crash here, or a rename that is lost, leaves a segment behind the cursor: recovery finds and reuses it.
+            match self.shared.storage.rename(&segment.name, &spare) {
+                Ok(()) => lock(&self.shared.segments).spares.push(spare),
+                Err(error) => {
+                    tracing::error!(file = segment.name, %error, "cannot free a segment: its space stays in use until the next start")
+                }
+            }
+        }
+    }
+
+    fn prepare(&mut self) {
+        if self.retry_at.is_some_and(|at| Instant::now() < at) {
+            return;
+        }
+        self.retry_at = None;
+        loop {
+            let ready = lock(&self.shared.queue).capacity.ready();
+            let mut segments = lock(&self.shared.segments);
+            if ready >= READY_TARGET {
+                let surplus = segments.spares.len().saturating_sub(SPARES_KEPT);
+                let surplus: Vec<String> = segments.spares.drain(..surplus).collect();
+                drop(segments);
+                surplus.iter().for_each(|name| self.remove(name));
+                return;
+            }
+            let spare = segments.spares.pop();
+            let (bytes, segment_id) = (segments.bytes(self.shared.plan.segment_bytes), segments.next_id);
+            drop(segments);
+            if spare.is_none() && !self.may_grow(bytes) {
+                return;
+            }
+            match self.prepare_one(spare.as_deref(), segment_id) {
+                Ok(segment) => self.add_ready(segment),
+                Err(error) => {
+                    self.not_prepared(spare, &error);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn prepare_one(&self, spare: Option<&str>, segment_id: u64) -> io::Result<Segment> {
+        let shared = &*self.shared;
+        let base_seq = lock(&shared.marks).durable + 1;
+        let header = SegmentHeader {
+            segment_id,
+            base_seq,
+            salt: random_bytes(&*shared.storage),
+            relay_id: shared.relay_id,
+            created_ms: shared.storage.now_ms(),
+            capacity: shared.plan.segment_bytes,
+        };
+        segment::prepare(&*shared.storage, spare, header)
+    }
+
+    fn add_ready(&self, segment: Segment) {
+        {
+            let mut segments = lock(&self.shared.segments);
+            segments.next_id = segment.id() + 1;
+            segments.ready.push_back(Arc::new(segment));
+        }
+        let mut queue = lock(&self.shared.queue);
+        queue.capacity.add_ready();
+        self.shared.grant(&mut queue);
+    }
+
+    /// A disk that is full for now is a full buffer; anything else that fails here is too, until it works again.
+    fn not_prepared(&mut self, spare: Option<String>, error: &io::Error) {
+        tracing::warn!(%error, "the volume gives no further segment: the buffer counts as full until it does");
+        lock(&self.shared.segments).spares.extend(spare);
+        self.retry_at = Some(Instant::now() + RETRY_AFTER);
+    }
+
+    /// Whether another segment stays within the bound and leaves the volume the free space that belongs to others.
+    fn may_grow(&mut self, bytes: u64) -> bool {
+        let Plan { segment_bytes, max_segments, .. } = self.shared.plan;
+        if bytes + segment_bytes > max_segments * segment_bytes {
+            return false;
+        }
+        match self.shared.storage.free_bytes() {
+            Ok(free) if free < segment_bytes.saturating_add(self.shared.min_free_bytes) => {
+                self.retry_at = Some(Instant::now() + RETRY_AFTER);
+                false
+            }
+            // A volume that cannot say is found out by trying.
+            _ => true,
+        }
+    }
+
+    fn remove(&self, name: &str) {
+        if let Err(error) = self.shared.storage.remove(name) {
+            tracing::warn!(file = name, %error, "cannot remove a segment that is not needed");
+        }
+    }
+
+    fn allocated_bytes(&self) -> u64 {
+        let files = {
+            let segments = lock(&self.shared.segments);
+            segments.live.iter().chain(&segments.ready).map(|segment| Arc::clone(&segment.file)).collect::<Vec<_>>()
+        };
+        let segments: u64 = files.iter().filter_map(|file| file.allocated_bytes().ok()).sum();
+        let spares = lock(&self.shared.segments).spares.len() as u64 * self.shared.plan.segment_bytes;
+        segments + spares + super::log::cursor::CURSOR_BYTES + quarantine::usage(&*self.shared.storage).0
+    }
+}

@@ -1,0 +1,328 @@
+//! Opening a buffer directory after a clean stop, a crash, or damage. It always opens, never deletes data, never appends to an old segment.
+//!
+//! The cases, in the order they are met:
+//! 1. **Something else's directory**, or a later format: refused, untouched.
+//! 2. **Page cache that never reached the disk** (kill -9): every kept file is synced before it is believed.
+//! 3. **Cursor damaged or missing**: start at the oldest segment; everything in it is delivered again.
+//! 4. **Segment header damaged**: the file is moved to quarantine; the seqs that are missing then are reported lost by the reader.
+//! 5. **Segment wholly behind the cursor**: reused. A crash between cursor and rename leaves these; so does a directory update that was lost.
+//! 6. **Sealed segment**: taken as it is; its frames are verified when they are read.
+//! 7. **Unsealed segment**: scanned. At a place that does not verify:
+//!    - something proves that data beyond it was durable (a later frame's `durable_seq`, the cursor, a later segment): acknowledged data
+//!      rotted. It is set aside, its seqs are reported lost, the scan goes on behind it;
+//!    - nothing does: an unfinished write. The data ends here. Nobody was told that these events were stored. The bytes are kept in
+//!      quarantine and counted, since rot within the last moments before a crash looks the same.
+//!
+//!    Then it is sealed as recovered. New events go to a new segment.
+//!
+//! Idempotent: a crash in here is just another crash.
+
+use super::cursor::{self, CURSOR_NAME, Found as CursorFound, Marks};
+use super::frame;
+use super::quarantine::{self, Note};
+use super::scan::{Found, Scanner};
+use super::segment::{self, DATA_START, HeaderProblem, SEAL_RECOVERED, Seal, Segment};
+use super::storage::{OpenMode, Storage};
+use crate::buffer::OpenError;
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+
+/// Most bytes of an unfinished write that are kept for inspection.
+const TORN_KEEP_BYTES: u64 = 1 << 16;
+
+/// What opening found.
+#[derive(Debug)]
+pub(crate) struct Recovered {
+    pub(crate) marks: Marks,
+    pub(crate) generation: u64,
+    /// Segments that hold events above the frontier, oldest first.
+    pub(crate) segments: VecDeque<Arc<Segment>>,
+    /// Names of files to reuse.
+    pub(crate) spares: Vec<String>,
+    pub(crate) next_segment_id: u64,
+    pub(crate) next_seq: u64,
+    /// Oldest acceptance time known per segment: `(first seq, Unix ms)`.
+    pub(crate) ages: Vec<(u64, u64)>,
+    pub(crate) report: Report,
+}
+
+/// What an operator should know about the opening.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Report {
+    pub(crate) unclean: bool,
+    pub(crate) cursor_lost: bool,
+    pub(crate) torn_bytes: u64,
+    /// Acknowledged seqs that are gone, as inclusive ranges; the same ones may be named twice.
+    pub(crate) lost: Vec<(u64, u64)>,
+    pub(crate) quarantined: u64,
+}
+
+struct Candidate {
+    name: String,
+    segment: Segment,
+}
+
+/// Opens what is there. The lock is held and the directory exists.
+pub(crate) fn recover(storage: &dyn Storage, quarantine_budget: u64) -> Result<Recovered, OpenError> {
+    let names = list(storage)?;
+    let (marks, generation, cursor_lost) = read_cursor(storage, &names)?;
+    let mut report = Report { unclean: !marks.clean, cursor_lost, ..Report::default() };
+    let mut spares: Vec<String> = names.iter().filter(|name| segment::number_in(name, "spare-").is_some()).cloned().collect();
+    let mut kept = open_segments(storage, &names, &mut report)?;
+    let marks = adopt_marks(storage, marks, cursor_lost, &kept);
+
+    let next_segment_id = kept.iter().map(|c| c.segment.id()).chain([marks.segment_id]).max().unwrap_or(0) + 1;
+    let mut segments = VecDeque::new();
+    let mut ages = Vec::new();
+    let mut next_seq = marks.frontier + 1;
+    while !kept.is_empty() {
+        let candidate = kept.remove(0);
+        let proof = kept.first().map_or(0, |later| later.segment.header.base_seq.saturating_sub(1)).max(marks.durable_seq);
+        let seal = match candidate.segment.seal() {
+            Some(seal) => seal,
+            None => scan_unsealed(storage, &candidate.segment, next_seq, proof, quarantine_budget, &mut report)?,
+        };
+        if seal.events == 0 || seal.last_seq <= marks.frontier {
+            spares.push(candidate.name);
+            continue;
+        }
+        if seal.first_seq > next_seq {
+            tracing::error!(from = next_seq, to = seal.first_seq - 1, "a part of the buffer is missing: these events are lost");
+            report.lost.push((next_seq, seal.first_seq - 1));
+        }
+        next_seq = next_seq.max(seal.last_seq + 1);
+        candidate.segment.set_durable_end(seal.end);
+        ages.push((seal.first_seq, first_accepted_ms(&candidate.segment, &seal)));
+        segments.push_back(Arc::new(candidate.segment));
+    }
+    if marks.durable_seq >= next_seq {
+        // The cursor has seen them durable and no segment holds them any more.
+        tracing::error!(from = next_seq, to = marks.durable_seq, "the end of the buffer is missing: these events are lost");
+        report.lost.push((next_seq, marks.durable_seq));
+        next_seq = marks.durable_seq + 1;
+    }
+    report.quarantined = quarantine::usage(storage).1;
+    Ok(Recovered { marks, generation, segments, spares, next_segment_id, next_seq, ages, report })
+}
+
+fn list(storage: &dyn Storage) -> Result<Vec<String>, OpenError> {
+    let names = storage.list("").map_err(|source| io_error(storage, "list", "", source))?;
+    let ours =
+        |name: &str| name == CURSOR_NAME || segment::number_in(name, "seg-").is_some() || segment::number_in(name, "spare-").is_some();
+    let known = |name: &str| ours(name) || [super::super::LOCK_NAME, quarantine::QUARANTINE_DIR, "lost+found"].contains(&name);
+    match names.iter().find(|name| !known(name)) {
+        Some(found) if !names.iter().any(|name| ours(name)) => {
+            Err(OpenError::NotABuffer { dir: storage.dir().to_owned(), found: found.clone() })
+        }
+        Some(found) => {
+            tracing::warn!(file = found.as_str(), "a file in the buffer directory is not ours: left alone");
+            Ok(names)
+        }
+        None => Ok(names),
+    }
+}
+
+fn read_cursor(storage: &dyn Storage, names: &[String]) -> Result<(Marks, u64, bool), OpenError> {
+    if !names.iter().any(|name| name == CURSOR_NAME) {
+        let fresh = !names.iter().any(|name| segment::number_in(name, "seg-").is_some());
+        return Ok((Marks { clean: fresh, ..Marks::default() }, 0, !fresh));
+    }
+    let fail = |source| io_error(storage, "read", CURSOR_NAME, source);
+    let file = storage.open(CURSOR_NAME, OpenMode::ReadWrite).map_err(fail)?;
+    file.sync_data().map_err(fail)?;
+    match cursor::read(&*file).map_err(fail)? {
+        CursorFound::Marks(marks, generation) => Ok((*marks, generation, false)),
+        CursorFound::Nothing => Ok((Marks::default(), 0, true)),
+        CursorFound::Foreign(version) => Err(foreign(storage, CURSOR_NAME, version)),
+    }
+}
+
+/// Opens and syncs every segment file; sets those without a usable header aside. In id order.
+fn open_segments(storage: &dyn Storage, names: &[String], report: &mut Report) -> Result<Vec<Candidate>, OpenError> {
+    let mut kept: Vec<Candidate> = Vec::new();
+    for name in names.iter().filter(|name| segment::number_in(name, "seg-").is_some()) {
+        let fail = |source| io_error(storage, "open", name, source);
+        let file = storage.open(name, OpenMode::ReadWrite).map_err(fail)?;
+        file.sync_data().map_err(fail)?;
+        match segment::read_header(&*file) {
+            Ok(Ok((header, seal))) => {
+                let segment = Segment::new(name.clone(), header, file, DATA_START, seal);
+                // A copy of a segment under another name: the one whose name fits its header is the original.
+                if let Some(twin) = kept.iter_mut().find(|other| other.segment.id() == segment.id()) {
+                    let ours = segment::segment_name(segment.id()) == *name;
+                    let copy = if ours { std::mem::replace(twin, Candidate { name: name.clone(), segment }).name } else { name.clone() };
+                    tracing::error!(file = copy.as_str(), "two files claim to be the same segment: the copy is moved to quarantine");
+                    quarantine::move_aside(storage, &copy).map_err(|source| io_error(storage, "set aside", &copy, source))?;
+                    continue;
+                }
+                kept.push(Candidate { name: name.clone(), segment });
+            }
+            Ok(Err(HeaderProblem::Foreign(version))) => return Err(foreign(storage, name, version)),
+            Ok(Err(HeaderProblem::Invalid)) | Err(_) => {
+                tracing::error!(file = name.as_str(), "a segment's header is damaged: the file is moved to quarantine");
+                quarantine::move_aside(storage, name).map_err(|source| io_error(storage, "set aside", name, source))?;
+                report.unclean = true;
+            }
+        }
+    }
+    storage.sync_dir("").map_err(|source| io_error(storage, "sync", "", source))?;
+    kept.sort_by_key(|candidate| candidate.segment.id());
+    Ok(kept)
+}
+
+/// Completes the marks where the cursor is missing or the directory is new.
+fn adopt_marks(storage: &dyn Storage, mut marks: Marks, cursor_lost: bool, kept: &[Candidate]) -> Marks {
+    if cursor_lost && let Some(oldest) = kept.first() {
+        tracing::error!("the cursor is damaged or missing: everything still in the buffer is delivered again");
+        let first = oldest.segment.seal().filter(|seal| seal.events > 0).map_or(oldest.segment.header.base_seq, |seal| seal.first_seq);
+        marks.frontier = first.saturating_sub(1);
+        // The ledger begins anew: what came before was delivered, or reported.
+        marks.ends.acked = marks.frontier;
+        marks.relay_id = oldest.segment.header.relay_id;
+    }
+    if marks.relay_id == [0; 16] {
+        marks.relay_id = uuid::Builder::from_random_bytes(random_bytes(storage)).into_uuid().into_bytes();
+    }
+    marks
+}
+
+/// 16 random bytes from the world.
+pub(crate) fn random_bytes(storage: &dyn Storage) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&storage.random().to_le_bytes());
+    bytes[8..].copy_from_slice(&storage.random().to_le_bytes());
+    bytes
+}
+
+/// Scans a segment that was being written and seals it. `proof`: every seq up to it is known to have been durable.
+fn scan_unsealed(
+    storage: &dyn Storage,
+    segment: &Segment,
+    next_seq: u64,
+    proof: u64,
+    budget: u64,
+    report: &mut Report,
+) -> Result<Seal, OpenError> {
+    let fail = |source| io_error(storage, "read", &segment.name, source);
+    let (file, seed) = (&*segment.file, segment.header.seed());
+    let limit = file.len().map_err(fail)?;
+    let mut scanner = Scanner::default();
+    let mut seal = Seal { end: DATA_START, flags: SEAL_RECOVERED, ..Seal::default() };
+    let mut next_seq = next_seq.max(segment.header.base_seq);
+    let mut at = DATA_START;
+    loop {
+        let found = scanner.frame_at(file, seed, at, limit).map_err(fail)?;
+        if let Found::Frame(header, _) = &found {
+            // A lower seq than expected is a stray copy, whatever its checksums say.
+            if header.first_seq >= next_seq {
+                if header.first_seq > next_seq && seal.events > 0 {
+                    report.lost.push((next_seq, header.first_seq - 1));
+                }
+                account(&mut seal, header, at);
+                next_seq = header.next_seq().max(next_seq);
+                at += header.stored_len();
+                continue;
+            }
+        }
+        let resumed = scanner.resync(file, seed, at, limit, next_seq).map_err(fail)?;
+        match resumed {
+            // Nothing is missing when the next good frame carries on where we are: only a mark was damaged.
+            Some((good, header)) if header.first_seq == next_seq || header.durable_seq.max(proof) >= next_seq => {
+                set_aside(storage, segment, at, good - at, (next_seq, header.first_seq.saturating_sub(1)), "damaged", budget, report);
+                at = good;
+            }
+            _ if proof >= next_seq => {
+                let bytes = (limit - at).min(TORN_KEEP_BYTES);
+                set_aside(storage, segment, at, bytes, (next_seq, proof), "damaged up to the end of the data", budget, report);
+                break;
+            }
+            _ => {
+                if !matches!(found, Found::NoFrame { blank: true }) && at + frame::HEADER_LEN as u64 <= limit {
+                    set_torn_aside(storage, segment, at, &found, limit, budget, report);
+                }
+                break;
+            }
+        }
+    }
+    segment.write_seal(seal).map_err(|source| io_error(storage, "seal", &segment.name, source))?;
+    Ok(seal)
+}
+
+/// Counts a frame into a seal.
+pub(crate) fn account(seal: &mut Seal, header: &frame::FrameHeader, at: u64) {
+    seal.frames += 1;
+    if header.count > 0 {
+        if seal.events == 0 {
+            seal.first_seq = header.first_seq;
+        }
+        seal.events += u64::from(header.count);
+        seal.last_seq = header.next_seq() - 1;
+    }
+    // The payload checksum stands for the frame; order matters.
+    seal.headers_crc = crc32c::crc32c_append(seal.headers_crc, &header.payload_crc.to_le_bytes());
+    seal.end = at + header.stored_len();
+}
+
+#[expect(clippy::too_many_arguments, reason = "one call site each in two functions; a struct would only rename them")]
+fn set_aside(
+    storage: &dyn Storage,
+    segment: &Segment,
+    offset: u64,
+    bytes: u64,
+    (from, to): (u64, u64),
+    reason: &str,
+    budget: u64,
+    report: &mut Report,
+) {
+    let lost_seqs = (from <= to).then_some((from, to));
+    tracing::error!(file = segment.name.as_str(), offset, bytes, ?lost_seqs, reason, "acknowledged data on disk is damaged");
+    report.lost.extend(lost_seqs);
+    let note = Note { reason, file: &segment.name, offset, bytes, lost_seqs, at_ms: storage.now_ms() };
+    keep(storage, segment, &note, budget);
+}
+
+fn set_torn_aside(storage: &dyn Storage, segment: &Segment, at: u64, found: &Found, limit: u64, budget: u64, report: &mut Report) {
+    let bytes = match found {
+        Found::BadPayload(header) => header.stored_len().min(limit - at),
+        _ => (limit - at).min(TORN_KEEP_BYTES),
+    };
+    report.torn_bytes += bytes;
+    tracing::warn!(
+        file = segment.name.as_str(),
+        offset = at,
+        bytes,
+        "the last write before the crash is incomplete: cut off; nobody was told that its events were stored"
+    );
+    let note = Note {
+        reason: "an unfinished write, or damage within the last moments before a crash (then possibly lost)",
+        file: &segment.name,
+        offset: at,
+        bytes,
+        lost_seqs: None,
+        at_ms: storage.now_ms(),
+    };
+    keep(storage, segment, &note, budget);
+}
+
+/// Quarantine is a service to whoever investigates: failing to write it must not stop the relay.
+fn keep(storage: &dyn Storage, segment: &Segment, note: &Note<'_>, budget: u64) {
+    if let Err(error) = quarantine::set_aside(storage, &*segment.file, note, budget) {
+        tracing::warn!(%error, "cannot keep a copy of damaged bytes in quarantine");
+    }
+}
+
+fn first_accepted_ms(segment: &Segment, seal: &Seal) -> u64 {
+    match Scanner::default().frame_at(&*segment.file, segment.header.seed(), DATA_START, seal.end) {
+        Ok(Found::Frame(header, _) | Found::BadPayload(header)) => header.accepted_ms,
+        _ => segment.header.created_ms,
+    }
+}
+
+fn foreign(storage: &dyn Storage, name: &str, version: u32) -> OpenError {
+    OpenError::ForeignVersion { file: storage.dir().join(name), version, max: segment::FORMAT_VERSION }
+}
+
+pub(crate) fn io_error(storage: &dyn Storage, action: &'static str, name: &str, source: io::Error) -> OpenError {
+    OpenError::Io { action, path: storage.dir().join(name), source }
+}

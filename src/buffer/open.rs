@@ -1,0 +1,216 @@
+//! Opening: lock, recover, divide the space, and hand out the parts that `app` puts on threads.
+
+use super::appender::Appender;
+use super::capacity::{Capacity, Plan};
+use super::committer::Committer;
+use super::error::{AppendError, OpenError};
+use super::gauges::Gauges;
+use super::keeper::Keeper;
+use super::log::cursor::{Cursor, Marks};
+use super::log::recovery::{self, Recovered, io_error};
+use super::log::storage::{OpenMode, Storage, Volume};
+use super::rates::Rates;
+use super::reader::Reader;
+use super::shared::{MarkBook, Meters, Queue, Segments, Shared, lock};
+use super::watermark::Watermark;
+use crate::config::BufferConfig;
+use crate::lifecycle::AckWaiters;
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+/// How often, and how far apart, the lock is tried.
+const LOCK_ATTEMPTS: u32 = 10;
+const LOCK_PAUSE: Duration = Duration::from_millis(100);
+
+/// An open buffer, in the parts that run.
+#[derive(Debug)]
+pub struct Buffer {
+    /// The write side.
+    pub appender: Appender,
+    /// The read side.
+    pub reader: Reader,
+    /// The look from outside.
+    pub gauges: Gauges,
+    /// Run it on a thread.
+    pub committer: Committer,
+    /// Run it on a thread.
+    pub keeper: Keeper,
+    /// Ends both threads in order.
+    pub closer: Closer,
+}
+
+/// Closes the buffer, in two steps; clones share it.
+#[derive(Clone, Debug)]
+pub struct Closer {
+    shared: Arc<Shared>,
+}
+
+impl Closer {
+    /// Refuses appends from now on, those that wait for room included. The committer ends once everything admitted is durable.
+    pub fn close_appends(&self) {
+        let mut queue = lock(&self.shared.queue);
+        queue.closed = true;
+        for waiter in queue.waiters.drain(..) {
+            drop(waiter.reply.send(Err(AppendError::ShuttingDown)));
+        }
+        drop(queue);
+        self.shared.queue_changed.notify_all();
+    }
+
+    /// Lets the keeper write its last cursor and end. Call it when the drain has stopped and the committer ended.
+    pub fn close_keeper(&self) {
+        lock(&self.shared.keeper_poked).stop = true;
+        self.shared.keeper_changed.notify_all();
+    }
+}
+
+impl Buffer {
+    /// Opens the directory behind `storage`; `largest_batch` is the largest payload that ingest means to append.
+    ///
+    /// # Errors
+    /// [`OpenError`]; damage is not among them.
+    pub fn open(config: &BufferConfig, storage: Arc<dyn Storage>, acks: Arc<AckWaiters>, largest_batch: u64) -> Result<Self, OpenError> {
+        let plan = Plan::new(config.max_bytes, config.segment_bytes, largest_batch).map_err(OpenError::Settings)?;
+        storage.create_dir("").map_err(|source| io_error(&*storage, "create", "", source))?;
+        let volume = storage.volume().map_err(|source| io_error(&*storage, "examine", "", source))?;
+        check_durability(config, &*storage, &volume)?;
+        let held = take_lock(&*storage)?;
+        let recovered = recovery::recover(&*storage, plan.quarantine_bytes)?;
+        let spares = keep_fitting(&*storage, &recovered.spares, &plan);
+        let cursor = Cursor::open(&*storage, recovered.generation).map_err(|source| io_error(&*storage, "open", "cursor", source))?;
+        storage.sync_dir("").map_err(|source| io_error(&*storage, "sync", "", source))?;
+        report(&recovered);
+
+        let next_seq = recovered.next_seq;
+        let marks = marks_of(&recovered);
+        let written = recovered.marks.clone();
+        let queue = Queue {
+            pending: VecDeque::new(),
+            waiters: VecDeque::new(),
+            capacity: Capacity::new(&plan, marks.backlog, config.max_events),
+            next_ticket: 0,
+            closed: false,
+            failed: None,
+            committer_sleeps: false,
+        };
+        let meters = Meters::default();
+        meters.torn_bytes.set(recovered.report.torn_bytes);
+        meters.quarantined.add(recovered.report.quarantined);
+        let segments = Segments { live: recovered.segments, ready: VecDeque::new(), spares, next_id: recovered.next_segment_id };
+        let shared = Arc::new(Shared {
+            plan,
+            max_bytes: config.max_bytes,
+            max_events: config.max_events,
+            min_free_bytes: config.min_free_bytes,
+            volume,
+            relay_id: written.relay_id,
+            acks,
+            queue: Mutex::new(queue),
+            queue_changed: Condvar::new(),
+            rates: Mutex::new(Rates::new(Instant::now(), marks.durable, marks.ends.total())),
+            marks: Mutex::new(marks),
+            marks_changed: Condvar::new(),
+            segments: Mutex::new(segments),
+            recent: Mutex::default(),
+            keeper_poked: Mutex::default(),
+            keeper_changed: Condvar::new(),
+            meters,
+            storage,
+            _lock: held,
+        });
+        Ok(Self::assemble(shared, cursor, written, next_seq))
+    }
+
+    fn assemble(shared: Arc<Shared>, cursor: Cursor, written: Marks, next_seq: u64) -> Self {
+        // A cursor that says "clean" is replaced before anything is accepted, and the first segments are prepared.
+        let mut keeper = Keeper::new(Arc::clone(&shared), cursor, Marks { clean: true, ..written });
+        keeper.tick();
+        Self {
+            appender: Appender::new(Arc::clone(&shared)),
+            reader: Reader::new(Arc::clone(&shared)),
+            gauges: Gauges::new(Arc::clone(&shared)),
+            committer: Committer::new(Arc::clone(&shared), next_seq),
+            keeper,
+            closer: Closer { shared },
+        }
+    }
+
+    /// The relay-id: born with the directory.
+    pub fn relay_id(&self) -> uuid::Uuid {
+        uuid::Uuid::from_bytes(self.closer.shared.relay_id)
+    }
+}
+
+/// Takes the lock; a short while is given to a predecessor that is just ending, or to somebody who only looks.
+fn take_lock(storage: &dyn Storage) -> Result<Arc<dyn std::fmt::Debug + Send + Sync>, OpenError> {
+    for attempt in 0..LOCK_ATTEMPTS {
+        if attempt > 0 {
+            std::thread::sleep(LOCK_PAUSE);
+        }
+        let held = storage.lock(super::LOCK_NAME).map_err(|source| io_error(storage, "lock", super::LOCK_NAME, source))?;
+        if let Some(held) = held {
+            return Ok(held);
+        }
+    }
+    Err(OpenError::Locked { dir: storage.dir().to_owned() })
+}
+
+fn check_durability(config: &BufferConfig, storage: &dyn Storage, volume: &Volume) -> Result<(), OpenError> {
+    if volume.durable {
+        return Ok(());
+    }
+    if config.require_durable {
+        return Err(OpenError::NotDurable { dir: storage.dir().to_owned(), filesystem: volume.filesystem.clone() });
+    }
+    tracing::warn!(
+        dir = %storage.dir().display(),
+        filesystem = volume.filesystem,
+        "the buffer's volume does not keep what is synced: replies will say durable=false; mount a volume there"
+    );
+    Ok(())
+}
+
+/// Removes spares of another size (the settings changed): recycling needs equal sizes.
+fn keep_fitting(storage: &dyn Storage, spares: &[String], plan: &Plan) -> Vec<String> {
+    let fits = |name: &&String| storage.open(name, OpenMode::Read).and_then(|file| file.len()).is_ok_and(|len| len == plan.segment_bytes);
+    let (keep, drop): (Vec<_>, Vec<_>) = spares.iter().partition(fits);
+    for name in drop {
+        if let Err(error) = storage.remove(name) {
+            tracing::warn!(file = name, %error, "cannot remove a spare segment of another size");
+        }
+    }
+    keep.into_iter().cloned().collect()
+}
+
+fn marks_of(recovered: &Recovered) -> MarkBook {
+    let marks = &recovered.marks;
+    let mut watermark = Watermark::restore(marks.frontier, &marks.ended_above, &marks.lost_above);
+    let mut ends = marks.ends;
+    for &(from, to) in &recovered.report.lost {
+        ends.lost += watermark.lose(from, to);
+    }
+    let durable = recovered.next_seq - 1;
+    let partitions = marks.partitions.iter().map(|mark| ((Arc::from(mark.topic.as_str()), mark.partition), (mark.seq, mark.offset)));
+    MarkBook {
+        durable,
+        backlog: (durable - watermark.frontier()).saturating_sub(watermark.ended_above()),
+        watermark,
+        ends,
+        partitions: partitions.collect(),
+        ages: recovered.ages.iter().copied().collect(),
+        oldest_leased_ms: None,
+        woken: false,
+    }
+}
+
+fn report(recovered: &Recovered) {
+    let report = &recovered.report;
+    let lost_events: u64 = report.lost.iter().map(|(from, to)| to - from + 1).sum();
+    let (segments, frontier, durable) = (recovered.segments.len(), recovered.marks.frontier, recovered.next_seq - 1);
+    if !report.unclean {
+        tracing::info!(segments, frontier, durable, "buffer opened after a clean stop");
+    } else {
+        tracing::info!(segments, frontier, durable, lost_events, torn_bytes = report.torn_bytes, "buffer recovered after an unclean stop");
+    }
+}

@@ -1,0 +1,291 @@
+//! The read side: durable frames in seq order, acks in any order, and going back to what is not acknowledged.
+//!
+//! Owned by one thread. Every frame is verified when it comes from disk; what does not verify never comes out: it is set aside, its seqs
+//! are reported lost, and reading goes on behind it. A reader that is close behind takes frames from memory.
+
+use super::error::ReadError;
+use super::log::frame::{FrameHeader, Kind};
+use super::log::quarantine::{self, Note};
+use super::log::scan::{Found, Scanner};
+use super::log::segment::{DATA_START, Segment};
+use super::shared::{Position, Shared, lock};
+use super::watermark::MAX_SPAN;
+use crate::event::Seq;
+use bytes::Bytes;
+use std::collections::VecDeque;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+/// One frame's events, leased to the drain.
+#[derive(Clone, Debug)]
+pub struct Leased {
+    /// Seq of the first record in `payload`.
+    pub first_seq: Seq,
+    /// Number of records.
+    pub count: u32,
+    /// When the batch was accepted, in milliseconds since the Unix epoch: the Kafka timestamp.
+    pub accepted_ms: u64,
+    /// Encoded records, read with [`crate::event::Records`].
+    pub payload: Bytes,
+}
+
+/// A leased frame that is not wholly acknowledged.
+#[derive(Clone, Copy, Debug)]
+struct Lease {
+    first_seq: u64,
+    count: u32,
+    accepted_ms: u64,
+    position: Position,
+}
+
+/// The read side of the buffer, owned by the drain thread. Blocking; no other reader exists.
+#[derive(Debug)]
+pub struct Reader {
+    shared: Arc<Shared>,
+    /// Seq of the next frame to hand out.
+    next_seq: u64,
+    segment_id: u64,
+    offset: u64,
+    segment: Option<Arc<Segment>>,
+    scanner: Scanner,
+    leases: VecDeque<Lease>,
+}
+
+/// Ends a [`Reader::wait`] early; clones share it.
+#[derive(Clone, Debug)]
+pub struct ReaderWaker {
+    shared: Arc<Shared>,
+}
+
+impl ReaderWaker {
+    /// Wakes the reader, now or at its next wait.
+    pub fn wake(&self) {
+        lock(&self.shared.marks).woken = true;
+        self.shared.marks_changed.notify_all();
+    }
+}
+
+impl Reader {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        let next_seq = lock(&shared.marks).watermark.frontier() + 1;
+        Self { shared, next_seq, segment_id: 0, offset: DATA_START, segment: None, scanner: Scanner::default(), leases: VecDeque::new() }
+    }
+
+    /// A handle that ends [`Reader::wait`] early.
+    pub fn waker(&self) -> ReaderWaker {
+        ReaderWaker { shared: Arc::clone(&self.shared) }
+    }
+
+    /// The next durable frame in seq order, or `None` when all that is durable (or may be leased at once) was handed out.
+    ///
+    /// Rotted frames are set aside, their seqs reported lost in the ledger, and skipped: they never come out of here.
+    ///
+    /// # Errors
+    /// When the file system gives nothing at all of a segment; trying again later is right.
+    pub fn next(&mut self) -> Result<Option<Leased>, ReadError> {
+        let (durable, frontier) = {
+            let marks = lock(&self.shared.marks);
+            (marks.durable, marks.watermark.frontier())
+        };
+        if self.next_seq > durable || self.next_seq > frontier + MAX_SPAN as u64 {
+            return Ok(None);
+        }
+        let recent = lock(&self.shared.recent).take(self.next_seq);
+        if let Some((position, frame)) = recent {
+            self.lease(position, &frame);
+            return Ok(Some(frame));
+        }
+        self.next_from_disk(durable)
+    }
+
+    /// Whether an event is at its end already (acked out of order before a rewind or a restart): it must not be sent again.
+    pub fn is_acked(&self, seq: Seq) -> bool {
+        lock(&self.shared.marks).watermark.ended(seq.0)
+    }
+
+    /// Blocks until something is there to hand out, the timeout passes, or [`ReaderWaker::wake`] is called.
+    pub fn wait(&self, timeout: Duration) {
+        let marks = lock(&self.shared.marks);
+        let nothing = |marks: &mut super::shared::MarkBook| {
+            let held_back = self.next_seq > marks.watermark.frontier() + MAX_SPAN as u64;
+            (marks.durable < self.next_seq || held_back) && !marks.woken
+        };
+        let (mut marks, _) = self.shared.marks_changed.wait_timeout_while(marks, timeout, nothing).unwrap_or_else(PoisonError::into_inner);
+        marks.woken = false;
+    }
+
+    /// Marks events as acknowledged by Kafka, in any order. Already acknowledged ones are ignored (returns how many were new).
+    pub fn ack(&mut self, seqs: &[Seq]) -> usize {
+        let mut marks = lock(&self.shared.marks);
+        let fresh = seqs.iter().filter(|seq| marks.watermark.ack(seq.0)).count();
+        marks.ends.acked += fresh as u64;
+        marks.backlog = marks.backlog.saturating_sub(fresh as u64);
+        let frontier = marks.watermark.frontier();
+        while self.leases.front().is_some_and(|lease| lease.first_seq + u64::from(lease.count) <= frontier + 1) {
+            let _ = self.leases.pop_front();
+        }
+        marks.oldest_leased_ms = self.leases.front().map(|lease| lease.accepted_ms);
+        drop(marks);
+        self.shared.after_end(fresh as u64);
+        fresh
+    }
+
+    /// Goes back to the first event that is not acknowledged; [`Reader::next`] starts there again.
+    pub fn rewind(&mut self) {
+        if let Some(first) = self.leases.front().copied() {
+            self.next_seq = first.first_seq;
+            self.segment_id = first.position.segment_id;
+            self.offset = first.position.offset;
+            self.segment = None;
+            self.leases.clear();
+        }
+    }
+
+    /// The contiguous frontier: every event up to and including it is at its end.
+    pub fn acked(&self) -> Seq {
+        Seq(lock(&self.shared.marks).watermark.frontier())
+    }
+
+    /// Everything up to and including this seq is durable.
+    pub fn durable(&self) -> Seq {
+        Seq(lock(&self.shared.marks).durable)
+    }
+
+    /// Remembers the newest acked place of a partition, for the checkpoint.
+    pub fn mark_partition(&mut self, topic: &Arc<str>, partition: i32, seq: Seq, offset: i64) {
+        lock(&self.shared.marks).mark_partition(topic, partition, seq, offset);
+    }
+
+    fn lease(&mut self, position: Position, frame: &Leased) {
+        self.next_seq = frame.first_seq.0 + u64::from(frame.count);
+        self.segment_id = position.segment_id;
+        self.offset = position.next_offset;
+        let lease = Lease { first_seq: frame.first_seq.0, count: frame.count, accepted_ms: frame.accepted_ms, position };
+        if self.leases.is_empty() {
+            lock(&self.shared.marks).oldest_leased_ms = Some(lease.accepted_ms);
+        }
+        self.leases.push_back(lease);
+    }
+
+    fn next_from_disk(&mut self, durable: u64) -> Result<Option<Leased>, ReadError> {
+        while self.next_seq <= durable {
+            let Some(segment) = self.current_segment() else { return Ok(None) };
+            let limit = segment.durable_end();
+            if self.offset >= limit {
+                if !self.leave(&segment) {
+                    return Ok(None);
+                }
+                continue;
+            }
+            let found = self.scanner.frame_at(&*segment.file, segment.header.seed(), self.offset, limit);
+            match found.map_err(|source| self.read_error(&segment, source))? {
+                Found::Frame(header, payload) => {
+                    if let Some(frame) = self.take(&segment, &header, payload) {
+                        return Ok(Some(frame));
+                    }
+                }
+                Found::BadPayload(header) => {
+                    let end = (self.offset + header.stored_len()).min(limit);
+                    self.skip_damage(&segment, end, header.next_seq());
+                }
+                Found::NoFrame { .. } => self.skip_to_next_frame(&segment, limit, durable)?,
+            }
+        }
+        Ok(None)
+    }
+
+    fn take(&mut self, segment: &Segment, header: &FrameHeader, payload: Bytes) -> Option<Leased> {
+        let position = Position { segment_id: segment.id(), offset: self.offset, next_offset: self.offset + header.stored_len() };
+        if header.kind == Kind::Mark || header.next_seq() <= self.next_seq {
+            self.offset = position.next_offset;
+            return None;
+        }
+        if header.first_seq > self.next_seq {
+            self.lose(header.first_seq - 1);
+        }
+        let frame = Leased { first_seq: Seq(header.first_seq), count: header.count, accepted_ms: header.accepted_ms, payload };
+        self.lease(position, &frame);
+        Some(frame)
+    }
+
+    fn skip_to_next_frame(&mut self, segment: &Segment, limit: u64, durable: u64) -> Result<(), ReadError> {
+        let seed = segment.header.seed();
+        let good = self.scanner.resync(&*segment.file, seed, self.offset, limit, self.next_seq);
+        let (end, next_seq) = match good.map_err(|source| self.read_error(segment, source))? {
+            Some((at, header)) => (at, header.first_seq),
+            None => (limit, segment.seal().map_or(durable, |seal| seal.last_seq) + 1),
+        };
+        self.skip_damage(segment, end, next_seq);
+        Ok(())
+    }
+
+    /// Sets the bytes from here to `end` aside and reports the seqs below `next_seq` lost.
+    fn skip_damage(&mut self, segment: &Segment, end: u64, next_seq: u64) {
+        let lost_seqs = (self.next_seq < next_seq).then(|| (self.next_seq, next_seq - 1));
+        let shared = &*self.shared;
+        let note = Note {
+            reason: "a checksum failed when the data was read",
+            file: &segment.name,
+            offset: self.offset,
+            bytes: end - self.offset,
+            lost_seqs,
+            at_ms: shared.storage.now_ms(),
+        };
+        tracing::error!(file = segment.name, offset = note.offset, bytes = note.bytes, ?lost_seqs, "data on disk is damaged: set aside");
+        shared.meters.quarantined.add(1);
+        if let Err(error) = quarantine::set_aside(&*shared.storage, &*segment.file, &note, shared.plan.quarantine_bytes) {
+            tracing::warn!(%error, "cannot keep a copy of damaged bytes in quarantine");
+        }
+        self.offset = end;
+        if next_seq > self.next_seq {
+            self.lose(next_seq - 1);
+        }
+    }
+
+    /// Reports everything from the next seq up to `to` lost.
+    fn lose(&mut self, to: u64) {
+        let lost = {
+            let mut marks = lock(&self.shared.marks);
+            let lost = marks.watermark.lose(self.next_seq, to);
+            marks.ends.lost += lost;
+            marks.backlog = marks.backlog.saturating_sub(lost);
+            lost
+        };
+        if lost > 0 {
+            tracing::error!(from = self.next_seq, to, "events are lost");
+        }
+        self.next_seq = to + 1;
+        self.shared.after_end(lost);
+    }
+
+    fn current_segment(&mut self) -> Option<Arc<Segment>> {
+        if self.segment.as_ref().is_none_or(|segment| segment.id() != self.segment_id) {
+            let segments = lock(&self.shared.segments);
+            // Freed meanwhile, or none chosen yet: go on with the first that is younger.
+            let segment = segments.live.iter().find(|segment| segment.id() >= self.segment_id).map(Arc::clone);
+            drop(segments);
+            if segment.as_ref().is_some_and(|segment| segment.id() != self.segment_id) {
+                self.offset = DATA_START;
+            }
+            self.segment_id = segment.as_ref().map_or(self.segment_id, |segment| segment.id());
+            self.segment = segment;
+            self.scanner.reset();
+        }
+        self.segment.clone()
+    }
+
+    /// Goes on with the segment after this one; `false` when there is none yet.
+    fn leave(&mut self, segment: &Segment) -> bool {
+        let next = lock(&self.shared.segments).live.iter().find(|other| other.id() > segment.id()).map(Arc::clone);
+        let Some(next) = next else { return false };
+        self.segment_id = next.id();
+        self.segment = Some(next);
+        self.offset = DATA_START;
+        self.scanner.reset();
+        true
+    }
+
+    fn read_error(&self, segment: &Segment, source: std::io::Error) -> ReadError {
+        ReadError::Io { path: self.shared.storage.dir().join(&segment.name), source }
+    }
+}

@@ -1,0 +1,327 @@
+//! What the two sides of the buffer and its two threads share. One mutex per concern, each held for a few instructions and never across
+//! I/O. Order, where two are needed: queue before marks before segments.
+
+use super::capacity::{Capacity, Plan, Slot};
+use super::error::{AppendError, FullDetail};
+use super::log::cursor::{MAX_LOST_RANGES, MAX_PARTITIONS, Marks, PartitionMark};
+use super::log::segment::Segment;
+use super::log::storage::{Storage, Volume};
+use super::rates::Rates;
+use super::watermark::Watermark;
+use super::{Appended, Leased};
+use crate::event::{Batch, Seq};
+use crate::lifecycle::{AckWaiters, Counter, Ends, Gauge, Histogram, Receipt};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// Bytes of recently written frames that the reader may still take from memory.
+const RECENT_BYTES: usize = 4 << 20;
+/// Frames of the same.
+const RECENT_FRAMES: usize = 4096;
+/// Entries of the age index; thinned out beyond.
+const MAX_AGES: usize = 4096;
+
+/// Told when a batch is durable, or why it is not.
+pub(crate) type Reply = oneshot::Sender<Result<Appended, AppendError>>;
+
+/// An admitted batch on its way to the committer.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    pub(crate) batch: Batch,
+    pub(crate) slot: Slot,
+    pub(crate) accepted_ms: u64,
+    pub(crate) receipts: Option<oneshot::Sender<Vec<Receipt>>>,
+    pub(crate) reply: Reply,
+}
+
+/// A batch that waits for room. It is not stored, and dropping it leaves no trace.
+#[derive(Debug)]
+pub(crate) struct Waiter {
+    pub(crate) ticket: u64,
+    pub(crate) stored_len: u64,
+    pub(crate) batch: Batch,
+    pub(crate) accepted_ms: u64,
+    pub(crate) receipts: Option<oneshot::Sender<Vec<Receipt>>>,
+    pub(crate) reply: Reply,
+}
+
+/// The entrance: admitted batches in order, and those that wait for room in order.
+#[derive(Debug)]
+pub(crate) struct Queue {
+    pub(crate) pending: VecDeque<Pending>,
+    pub(crate) waiters: VecDeque<Waiter>,
+    pub(crate) capacity: Capacity,
+    pub(crate) next_ticket: u64,
+    /// No more appends; the committer ends when the queue is empty.
+    pub(crate) closed: bool,
+    /// The first storage failure: nothing is stored after it.
+    pub(crate) failed: Option<String>,
+    /// The committer sleeps and wants to be woken.
+    pub(crate) committer_sleeps: bool,
+}
+
+/// How far things have come.
+#[derive(Debug)]
+pub(crate) struct MarkBook {
+    pub(crate) durable: u64,
+    pub(crate) watermark: Watermark,
+    pub(crate) ends: Ends,
+    /// Durable and not at their end: counted up by commits and down by ends, apart from the seqs.
+    pub(crate) backlog: u64,
+    pub(crate) partitions: BTreeMap<(Arc<str>, i32), (u64, i64)>,
+    /// `(first seq, accepted ms)` of frames about a second apart.
+    pub(crate) ages: VecDeque<(u64, u64)>,
+    /// When the oldest leased and unacknowledged event was accepted.
+    pub(crate) oldest_leased_ms: Option<u64>,
+    /// Somebody called [`super::ReaderWaker::wake`].
+    pub(crate) woken: bool,
+}
+
+/// The segments, oldest first.
+#[derive(Debug)]
+pub(crate) struct Segments {
+    /// Hold events, or are being written (the last one).
+    pub(crate) live: VecDeque<Arc<Segment>>,
+    /// Prepared, in id order, for the committer to take.
+    pub(crate) ready: VecDeque<Arc<Segment>>,
+    /// File names waiting to be prepared.
+    pub(crate) spares: Vec<String>,
+    pub(crate) next_id: u64,
+}
+
+impl Segments {
+    /// Bytes that all segment files may allocate; spares and prepared ones are `segment_bytes` long.
+    pub(crate) fn bytes(&self, segment_bytes: u64) -> u64 {
+        let live: u64 = self.live.iter().map(|segment| segment.header.capacity).sum();
+        live + (self.ready.len() + self.spares.len()) as u64 * segment_bytes
+    }
+}
+
+/// Frames just written, for a reader that is close behind.
+#[derive(Debug, Default)]
+pub(crate) struct Recent {
+    pub(crate) frames: VecDeque<(Position, Leased)>,
+    pub(crate) bytes: usize,
+}
+
+/// Where a frame lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Position {
+    pub(crate) segment_id: u64,
+    pub(crate) offset: u64,
+    pub(crate) next_offset: u64,
+}
+
+impl Recent {
+    pub(crate) fn push(&mut self, position: Position, frame: Leased) {
+        self.bytes += frame.payload.len();
+        self.frames.push_back((position, frame));
+        while self.bytes > RECENT_BYTES || self.frames.len() > RECENT_FRAMES {
+            let Some((_, old)) = self.frames.pop_front() else { break };
+            self.bytes -= old.payload.len();
+        }
+    }
+
+    /// Takes the frame that begins with `seq`; drops those before it.
+    pub(crate) fn take(&mut self, seq: u64) -> Option<(Position, Leased)> {
+        while self.frames.front().is_some_and(|(_, frame)| frame.first_seq.0 < seq) {
+            let _ = self.pop();
+        }
+        if self.frames.front()?.1.first_seq.0 == seq { self.pop() } else { None }
+    }
+
+    fn pop(&mut self) -> Option<(Position, Leased)> {
+        let (position, frame) = self.frames.pop_front()?;
+        self.bytes -= frame.payload.len();
+        Some((position, frame))
+    }
+}
+
+/// Counters that are not worth a lock.
+#[derive(Debug, Default)]
+pub(crate) struct Meters {
+    pub(crate) fsync_seconds: Histogram,
+    pub(crate) torn_bytes: Gauge,
+    pub(crate) quarantined: Counter,
+    pub(crate) allocated: Gauge,
+}
+
+/// Everything shared.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) plan: Plan,
+    pub(crate) max_bytes: u64,
+    pub(crate) max_events: u64,
+    pub(crate) min_free_bytes: u64,
+    pub(crate) volume: Volume,
+    pub(crate) relay_id: [u8; 16],
+    pub(crate) acks: Arc<AckWaiters>,
+    pub(crate) queue: Mutex<Queue>,
+    pub(crate) queue_changed: Condvar,
+    pub(crate) marks: Mutex<MarkBook>,
+    pub(crate) marks_changed: Condvar,
+    pub(crate) segments: Mutex<Segments>,
+    pub(crate) recent: Mutex<Recent>,
+    pub(crate) keeper_poked: Mutex<Poke>,
+    pub(crate) keeper_changed: Condvar,
+    pub(crate) rates: Mutex<Rates>,
+    pub(crate) meters: Meters,
+    /// Held for as long as the buffer lives.
+    pub(crate) _lock: Arc<dyn std::fmt::Debug + Send + Sync>,
+}
+
+/// What the keeper was asked to do.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Poke {
+    pub(crate) now: bool,
+    pub(crate) stop: bool,
+}
+
+/// Locks; a panic elsewhere does not make the data wrong, since no lock is held across anything that can fail half-way.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    /// Lets in as many waiters as fit, in order.
+    pub(crate) fn grant(&self, queue: &mut Queue) {
+        while let Some(front) = queue.waiters.front() {
+            let count = u64::from(front.batch.count());
+            let Some(slot) = queue.capacity.admit(front.stored_len, count) else { break };
+            let Some(waiter) = queue.waiters.pop_front() else { break };
+            let Waiter { batch, accepted_ms, receipts, reply, .. } = waiter;
+            queue.pending.push_back(Pending { batch, slot, accepted_ms, receipts, reply });
+        }
+        if queue.committer_sleeps && !queue.pending.is_empty() {
+            self.queue_changed.notify_one();
+        }
+    }
+
+    /// Wakes the keeper: something can be freed, or is needed.
+    pub(crate) fn poke_keeper(&self) {
+        lock(&self.keeper_poked).now = true;
+        self.keeper_changed.notify_one();
+    }
+
+    /// Stops storing for good, and says why.
+    pub(crate) fn fail(&self, reason: &str) {
+        let mut queue = lock(&self.queue);
+        if queue.failed.is_none() {
+            tracing::error!(reason, "the buffer's storage failed: nothing more is accepted; restart the relay once the disk works");
+            queue.failed = Some(reason.to_owned());
+        }
+        let failed = || Err(AppendError::StorageFailed { reason: reason.to_owned() });
+        for pending in queue.pending.drain(..) {
+            drop(pending.reply.send(failed()));
+        }
+        for waiter in queue.waiters.drain(..) {
+            drop(waiter.reply.send(failed()));
+        }
+    }
+
+    /// Counts events that reached their end: acked ones in `ends` already. Makes room.
+    pub(crate) fn after_end(&self, count: u64) {
+        if count == 0 {
+            return;
+        }
+        let mut queue = lock(&self.queue);
+        queue.capacity.ended(count);
+        if !queue.waiters.is_empty() {
+            self.grant(&mut queue);
+            drop(queue);
+            self.poke_keeper();
+        }
+    }
+
+    /// The numbers of a refusal.
+    pub(crate) fn full_detail(&self) -> FullDetail {
+        let rates = lock(&self.rates).now();
+        let depth_events = lock(&self.marks).backlog;
+        let bytes = self.meters.allocated.get();
+        // Room comes a whole segment at a time: estimate how long the oldest one takes to drain.
+        let first_segment_events = {
+            let segments = lock(&self.segments);
+            segments.live.front().and_then(|segment| segment.seal()).map(|seal| seal.last_seq)
+        };
+        let frontier = lock(&self.marks).watermark.frontier();
+        let to_drain = first_segment_events.map_or(depth_events, |last| last.saturating_sub(frontier)).max(1);
+        #[expect(clippy::cast_precision_loss, reason = "an estimate")]
+        let seconds = to_drain as f64 / rates.acked;
+        let time_to_room = (rates.acked > 0.0).then(|| Duration::from_secs_f64(seconds.clamp(0.0, 86_400.0)));
+        FullDetail { depth_events, bytes, max_bytes: self.max_bytes, drain_rate: rates.acked, time_to_room }
+    }
+
+    /// What the cursor should say now.
+    pub(crate) fn cursor_marks(&self, clean: bool) -> Marks {
+        let segment_id = {
+            let segments = lock(&self.segments);
+            segments.next_id - 1
+        };
+        let marks = lock(&self.marks);
+        let (ended_above, mut lost_above) = marks.watermark.above();
+        lost_above.truncate(MAX_LOST_RANGES);
+        let partitions = marks.partitions.iter().map(|((topic, partition), (seq, offset))| PartitionMark {
+            topic: topic.to_string(),
+            partition: *partition,
+            seq: *seq,
+            offset: *offset,
+        });
+        Marks {
+            relay_id: self.relay_id,
+            frontier: marks.watermark.frontier(),
+            ended_above,
+            lost_above,
+            ends: marks.ends,
+            durable_seq: marks.durable,
+            segment_id,
+            clean,
+            partitions: partitions.collect(),
+        }
+    }
+}
+
+impl MarkBook {
+    /// Remembers when events were accepted, about once a second.
+    pub(crate) fn note_age(&mut self, first_seq: u64, accepted_ms: u64) {
+        if self.ages.back().is_none_or(|&(_, last)| accepted_ms >= last + 1000) {
+            self.ages.push_back((first_seq, accepted_ms));
+            if self.ages.len() > MAX_AGES {
+                let mut keep = false;
+                self.ages.retain(|_| {
+                    keep = !keep;
+                    keep
+                });
+            }
+        }
+    }
+
+    /// When the oldest event that is not at its end was accepted, in Unix milliseconds.
+    pub(crate) fn oldest_ms(&mut self) -> Option<u64> {
+        if self.backlog == 0 {
+            return None;
+        }
+        let oldest = self.watermark.frontier() + 1;
+        while self.ages.get(1).is_some_and(|&(seq, _)| seq <= oldest) {
+            let _ = self.ages.pop_front();
+        }
+        self.oldest_leased_ms.or_else(|| self.ages.front().map(|&(_, ms)| ms))
+    }
+
+    /// Remembers the newest acked place of a partition.
+    pub(crate) fn mark_partition(&mut self, topic: &Arc<str>, partition: i32, seq: Seq, offset: i64) {
+        let key = (Arc::clone(topic), partition);
+        let newest = self.partitions.entry(key).or_insert((seq.0, offset));
+        if seq.0 >= newest.0 {
+            *newest = (seq.0, offset);
+        }
+        if self.partitions.len() > MAX_PARTITIONS {
+            let oldest = self.partitions.iter().min_by_key(|(_, (seq, _))| *seq).map(|(key, _)| key.clone());
+            if let Some(key) = oldest {
+                let _ = self.partitions.remove(&key);
+            }
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! Acks in any order → the contiguous frontier. Pure.
+//!
+//! Invariants: the frontier never passes a seq that is neither acked nor reported lost; an ack counts once.
+//! Bounded: acks are accepted at most [`MAX_SPAN`] above the frontier (the reader leases no further).
+
+use std::collections::VecDeque;
+
+/// Farthest above the frontier that an event may be leased, in seqs. Bounds the memory here and the cursor on disk: 8 KiB of bits.
+pub(crate) const MAX_SPAN: usize = 1 << 16;
+
+/// The frontier and what is beyond it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Watermark {
+    frontier: u64,
+    /// Bit i of the sequence of words stands for `base + i`; `base` is a multiple of 64 and at most `frontier + 1`.
+    words: VecDeque<u64>,
+    base: u64,
+    /// Lost ranges (inclusive) above the frontier, in order.
+    lost: VecDeque<(u64, u64)>,
+}
+
+impl Watermark {
+    /// Continues from a cursor's marks.
+    pub(crate) fn restore(frontier: u64, ended_above: &[u64], lost_above: &[(u64, u64)]) -> Self {
+        let mut mark = Self { frontier, base: (frontier + 1) / 64 * 64, ..Self::default() };
+        for (i, word) in ended_above.iter().take(MAX_SPAN / 64).enumerate() {
+            for bit in (0..64).filter(|bit| word >> bit & 1 == 1) {
+                let _ = mark.ack(frontier + 1 + i as u64 * 64 + bit);
+            }
+        }
+        for &(from, to) in lost_above {
+            mark.lose(from, to);
+        }
+        mark
+    }
+
+    /// Every seq up to and including this one is at its end.
+    pub(crate) fn frontier(&self) -> u64 {
+        self.frontier
+    }
+
+    /// How many seqs above the frontier are at their end.
+    pub(crate) fn ended_above(&self) -> u64 {
+        let acked = self.bits_in(self.frontier + 1, u64::MAX);
+        let lost = self.lost.iter().map(|&(from, to)| to - from + 1 - self.bits_in(from, to)).sum::<u64>();
+        acked + lost
+    }
+
+    /// Whether a seq is at its end.
+    pub(crate) fn ended(&self, seq: u64) -> bool {
+        seq <= self.frontier || self.bit(seq) || self.lost.iter().any(|&(from, to)| (from..=to).contains(&seq))
+    }
+
+    /// Marks one seq; `false` when it was already at its end or is farther away than anything leased.
+    pub(crate) fn ack(&mut self, seq: u64) -> bool {
+        if self.ended(seq) {
+            return false;
+        }
+        let Ok(index) = usize::try_from(seq - self.base) else { return false };
+        // One frame may reach beyond the span: a lease only has to begin inside it.
+        if index > 4 * MAX_SPAN {
+            return false;
+        }
+        if self.words.len() <= index / 64 {
+            self.words.resize(index / 64 + 1, 0);
+        }
+        self.words[index / 64] |= 1 << (index % 64);
+        self.advance();
+        true
+    }
+
+    /// Reports an inclusive range lost; returns how many of its seqs were not at their end before.
+    pub(crate) fn lose(&mut self, from: u64, to: u64) -> u64 {
+        let mut pieces = vec![(from.max(self.frontier + 1), to)];
+        for &(a, b) in &self.lost {
+            let cut = |(from, to): (u64, u64)| [(from, to.min(a - 1)), (from.max(b + 1), to)];
+            pieces = pieces.into_iter().flat_map(cut).filter(|(from, to)| from <= to).collect();
+        }
+        pieces.retain(|(from, to)| from <= to);
+        let fresh = pieces.iter().map(|&(from, to)| to - from + 1 - self.bits_in(from, to)).sum();
+        self.lost.extend(pieces);
+        self.advance();
+        fresh
+    }
+
+    /// What a cursor keeps: bits from `frontier + 1` on, and the lost ranges.
+    pub(crate) fn above(&self) -> (Vec<u64>, Vec<(u64, u64)>) {
+        let first = self.frontier + 1;
+        let end = self.base + self.words.len() as u64 * 64;
+        let mut bits = vec![0_u64; usize::try_from(end.saturating_sub(first)).unwrap_or(0).div_ceil(64).min(MAX_SPAN / 64)];
+        for (i, word) in bits.iter_mut().enumerate() {
+            for bit in 0..64 {
+                *word |= u64::from(self.bit(first + i as u64 * 64 + bit)) << bit;
+            }
+        }
+        while bits.last() == Some(&0) {
+            let _ = bits.pop();
+        }
+        (bits, self.lost.iter().copied().collect())
+    }
+
+    /// Acked seqs in an inclusive range.
+    fn bits_in(&self, from: u64, to: u64) -> u64 {
+        let first = from.saturating_sub(self.base) / 64;
+        let last = to.saturating_sub(self.base) / 64;
+        let words = self.words.iter().enumerate().map(|(i, word)| (i as u64, word)).filter(|(i, _)| (first..=last).contains(i));
+        let bits = words.map(|(i, word)| {
+            let start = self.base + i * 64;
+            let low = u64::MAX << from.saturating_sub(start).min(63);
+            let high = u64::MAX >> (63 - to.saturating_sub(start).min(63));
+            let outside = from > start + 63 || to < start;
+            if outside { 0 } else { u64::from((word & low & high).count_ones()) }
+        });
+        bits.sum()
+    }
+
+    fn bit(&self, seq: u64) -> bool {
+        let Some(index) = seq.checked_sub(self.base).and_then(|index| usize::try_from(index).ok()) else { return false };
+        self.words.get(index / 64).is_some_and(|word| word >> (index % 64) & 1 == 1)
+    }
+
+    fn advance(&mut self) {
+        loop {
+            // Whole words first: acks come in long runs.
+            while self.frontier + 1 == self.base && self.words.front() == Some(&u64::MAX) {
+                self.frontier += 64;
+                self.shift();
+            }
+            let next = self.frontier + 1;
+            if self.bit(next) {
+                self.frontier = next;
+            } else if let Some(i) = self.lost.iter().position(|&(from, to)| (from..=to).contains(&next)) {
+                self.frontier = self.lost[i].1;
+                let _ = self.lost.remove(i);
+            } else {
+                break;
+            }
+            while self.base + 64 <= self.frontier + 1 {
+                self.shift();
+                if self.words.is_empty() {
+                    self.base = (self.frontier + 1) / 64 * 64;
+                }
+            }
+        }
+        self.lost.retain(|&(_, to)| to > self.frontier);
+    }
+
+    fn shift(&mut self) {
+        let _ = self.words.pop_front();
+        self.base += 64;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    proptest! {
+        // Goal: whatever the order of acks and losses, the frontier is the longest gapless run, and a restart continues from it.
+        #[test]
+        fn equals_the_plain_definition(start in 0_u64..200, steps in prop::collection::vec((0_u64..300, 0_u64..40, any::<bool>(), any::<bool>()), 0..300)) {
+            let mut mark = Watermark::restore(start, &[], &[]);
+            let mut ended: BTreeSet<u64> = (1..=start).collect();
+            for (at, len, lose, restart) in steps {
+                let seq = start.saturating_sub(20) + at + 1;
+                if lose {
+                    let (from, to) = (seq, seq + len % 5);
+                    let before = ended.len() as u64;
+                    ended.extend(from..=to);
+                    prop_assert_eq!(mark.lose(from, to), ended.len() as u64 - before);
+                } else {
+                    for seq in seq..=seq + len {
+                        prop_assert_eq!(mark.ack(seq), ended.insert(seq));
+                    }
+                }
+                let frontier = (1..).take_while(|seq| ended.contains(seq)).last().unwrap_or(0);
+                prop_assert_eq!(mark.frontier(), frontier);
+                prop_assert_eq!(mark.ended_above(), ended.iter().filter(|seq| **seq > frontier).count() as u64);
+                for seq in 1..400 {
+                    prop_assert_eq!(mark.ended(seq), ended.contains(&seq), "seq {}", seq);
+                }
+                if restart {
+                    let (bits, lost) = mark.above();
+                    mark = Watermark::restore(mark.frontier(), &bits, &lost);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! One snapshot of the whole relay: what the JSON, the command line and the metrics all show.
+//!
+//! The shape is an interface: `GET /v1/status` prints it as it stands here. Deliberately absent: anything that an event says (no ids,
+//! no payloads), and secrets.
+
+use super::health::{Health, Phase};
+use crate::buffer::BufferSnapshot;
+use crate::drain::{DrainState, DrainStats, RETRY_REASONS};
+use crate::ingest::{CODES, IngestStats, RESULTS};
+use crate::lifecycle::{Counter, HistogramSnapshot};
+use crate::notify::{DROP_REASONS, NotifyStats};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use std::sync::{Mutex, PoisonError};
+
+/// Longest error text that is passed on, in bytes.
+const MAX_ERROR_BYTES: usize = 1024;
+
+/// The relay at one moment.
+#[derive(Clone, Debug, Serialize)]
+pub struct StatusSnapshot {
+    /// Which relay, since when.
+    pub relay: RelayStatus,
+    /// Stage 1.
+    pub ingest: IngestStatus,
+    /// Stage 2; null until the buffer is recovered.
+    pub buffer: Option<BufferSnapshot>,
+    /// Stage 3.
+    pub drain: DrainStatus,
+    /// Stage 4; null when notifications are off (`redis.url` is empty).
+    pub notify: Option<NotifyStatus>,
+    /// The verdict.
+    pub health: Health,
+}
+
+/// Which relay, since when.
+#[derive(Clone, Debug, Serialize)]
+pub struct RelayStatus {
+    /// Version of the program.
+    pub version: &'static str,
+    /// The relay-id, once the buffer is open.
+    pub relay_id: Option<String>,
+    /// Start of this process, RFC 3339.
+    pub started_at: String,
+    /// The same in Unix seconds.
+    #[serde(skip)]
+    pub started_at_seconds: f64,
+    /// Age of this process.
+    pub uptime_seconds: f64,
+    /// Where the relay is in its life.
+    pub phase: Phase,
+    /// Resident memory; null where the system does not tell.
+    pub resident_memory_bytes: Option<u64>,
+}
+
+/// Stage 1 in numbers, since the process started.
+#[derive(Clone, Debug, Serialize)]
+pub struct IngestStatus {
+    /// Replies by status.
+    pub requests: BTreeMap<u16, u64>,
+    /// Events by result.
+    pub events: BTreeMap<&'static str, u64>,
+    /// Connections open now.
+    pub connections: u64,
+    /// From a decoded request to its durable answer: half are faster (upper bound of a bucket; null: slower than the last).
+    pub append_p50_seconds: f64,
+    /// The same for 99 of 100.
+    pub append_p99_seconds: f64,
+    /// All buckets.
+    #[serde(skip)]
+    pub append_seconds: HistogramSnapshot,
+}
+
+/// Stage 3 in numbers, since the process started.
+#[derive(Clone, Debug, Serialize)]
+pub struct DrainStatus {
+    /// What it is doing: `state`, and when it is not well `reason` and `detail`.
+    #[serde(flatten)]
+    pub state: DrainState,
+    /// Whether any broker connection is up.
+    pub connected: bool,
+    /// Events acknowledged by Kafka.
+    pub acked: u64,
+    /// Events handed over and not yet acknowledged.
+    pub inflight: u64,
+    /// Times the line was stopped and events sent again, by reason.
+    pub retries: BTreeMap<&'static str, u64>,
+    /// Age of the newest ack; null before the first.
+    pub last_ack_age_seconds: Option<f64>,
+    /// From hand-over to ack: half are faster (upper bound of a bucket; null: slower than the last).
+    pub ack_p50_seconds: f64,
+    /// The same for 99 of 100.
+    pub ack_p99_seconds: f64,
+    /// All buckets.
+    #[serde(skip)]
+    pub ack_seconds: HistogramSnapshot,
+    /// The newest error; it may be over.
+    pub last_error: Option<LastError>,
+}
+
+/// Stage 4 in numbers, since the process started.
+#[derive(Clone, Debug, Serialize)]
+pub struct NotifyStatus {
+    /// Whether Redis answers.
+    pub up: bool,
+    /// Notifications that Redis took.
+    pub published: u64,
+    /// Notifications that it never got, by reason.
+    pub dropped: BTreeMap<&'static str, u64>,
+    /// Notifications waiting.
+    pub queued: u64,
+    /// The newest error; it may be over.
+    pub last_error: Option<LastError>,
+}
+
+/// An error and when it happened.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct LastError {
+    /// When, RFC 3339.
+    pub at: String,
+    /// How long ago.
+    pub age_seconds: f64,
+    /// What, in words.
+    pub message: String,
+}
+
+impl IngestStatus {
+    pub(super) fn read(stats: &IngestStats) -> Self {
+        let append_seconds = stats.append_seconds.snapshot();
+        Self {
+            requests: counts(CODES, &stats.requests),
+            events: counts(RESULTS, &stats.events),
+            connections: stats.connections.get(),
+            append_p50_seconds: append_seconds.quantile_seconds(0.5),
+            append_p99_seconds: append_seconds.quantile_seconds(0.99),
+            append_seconds,
+        }
+    }
+}
+
+impl DrainStatus {
+    pub(super) fn read(stats: &DrainStats, now_ms: u64) -> Self {
+        let ack_seconds = stats.ack_seconds.snapshot();
+        let last_ack_ms = stats.last_ack_ms.get();
+        Self {
+            state: stats.state.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            connected: stats.connected.load(Ordering::Relaxed),
+            acked: stats.acked.get(),
+            inflight: stats.inflight.get(),
+            retries: counts(RETRY_REASONS, &stats.retries),
+            last_ack_age_seconds: (last_ack_ms > 0).then(|| age_seconds(now_ms, last_ack_ms)),
+            ack_p50_seconds: ack_seconds.quantile_seconds(0.5),
+            ack_p99_seconds: ack_seconds.quantile_seconds(0.99),
+            ack_seconds,
+            last_error: last_error(&stats.last_error, now_ms),
+        }
+    }
+}
+
+impl NotifyStatus {
+    pub(super) fn read(stats: &NotifyStats, now_ms: u64) -> Self {
+        Self {
+            up: stats.up.get() > 0,
+            published: stats.published.get(),
+            dropped: counts(DROP_REASONS, &stats.dropped),
+            queued: stats.queued.get(),
+            last_error: last_error(&stats.last_error, now_ms),
+        }
+    }
+}
+
+fn counts<K: Ord, const N: usize>(names: [K; N], counters: &[Counter; N]) -> BTreeMap<K, u64> {
+    names.into_iter().zip(counters.iter().map(Counter::get)).collect()
+}
+
+fn last_error(slot: &Mutex<Option<(u64, String)>>, now_ms: u64) -> Option<LastError> {
+    let slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+    let (at_ms, message) = slot.as_ref()?;
+    let end = (0..=MAX_ERROR_BYTES.min(message.len())).rev().find(|at| message.is_char_boundary(*at)).unwrap_or(0);
+    Some(LastError { at: rfc3339(*at_ms), age_seconds: age_seconds(now_ms, *at_ms), message: message[..end].to_owned() })
+}
+
+/// A wall clock that was set back gives 0, not a negative age.
+#[expect(clippy::cast_precision_loss, reason = "milliseconds of an age are far below 2^52")]
+fn age_seconds(now_ms: u64, then_ms: u64) -> f64 {
+    now_ms.saturating_sub(then_ms) as f64 / 1000.0
+}
+
+pub(super) fn rfc3339(unix_ms: u64) -> String {
+    let time = i64::try_from(unix_ms).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+    time.unwrap_or(jiff::Timestamp::UNIX_EPOCH).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Goal: the last error is shown with its age, and a huge one cannot bloat the status.
+    #[test]
+    fn an_error_is_dated_and_bounded() {
+        let slot = Mutex::new(Some((1_000, "é".repeat(4000))));
+        let error = last_error(&slot, 3_500).unwrap();
+        assert_eq!((error.at.as_str(), format!("{}", error.age_seconds).as_str()), ("1970-01-01T00:00:01Z", "2.5"));
+        assert_eq!(error.message.len(), MAX_ERROR_BYTES);
+        assert!(last_error(&slot, 500).unwrap().age_seconds.abs() < f64::EPSILON, "a clock set back gives no negative age");
+        assert_eq!(last_error(&Mutex::new(None), 0), None);
+    }
+
+    // Goal: what the drain says about itself reads as one flat object: state, and the reason when it is blocked.
+    #[test]
+    fn the_drain_state_is_flat_in_json() {
+        let stats = DrainStats::default();
+        *stats.state.lock().unwrap() = DrainState::Blocked { reason: "authorization", detail: "Topic authorization failed".into() };
+        stats.last_ack_ms.set(2_000);
+        let json = serde_json::to_value(DrainStatus::read(&stats, 5_000)).unwrap();
+        assert_eq!(json["state"], "blocked");
+        assert_eq!(json["reason"], "authorization");
+        assert_eq!(json["last_ack_age_seconds"], 3.0);
+    }
+}

@@ -1,0 +1,10 @@
+//! The integration tests: the real binary against a real Kafka and a real Redis, one file per stage and per guarantee.
+//!
+//! One binary, so that librdkafka is linked once and the Kafka that the tests share starts once. `make deps` fetches
+//! what they run; [`support`] starts it.
+#![allow(unreachable_pub, missing_docs, reason = "a test binary has no outside: `pub` only says which helpers are meant for the tests")]
+#![allow(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a panic is how a test fails")]
+
+mod support;
+
+mod support_check;
