@@ -8,6 +8,7 @@ mod buffer;
 mod check;
 mod completions;
 mod config_reference;
+mod demo;
 mod exit;
 mod healthcheck;
 mod http_client;
