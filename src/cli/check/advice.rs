@@ -1,0 +1,102 @@
+//! Settings that are valid but may not be what was meant. Pure.
+
+use super::Check;
+use crate::config::units::{show_size, show_time};
+use crate::config::{Config, redact_url};
+use std::time::Duration;
+
+/// What Kubernetes gives a pod to stop when its specification says nothing.
+const KUBERNETES_DEFAULT_GRACE: Duration = Duration::from_secs(30);
+
+/// The largest segment that fits four times in the buffer; a request is never split over segments.
+const MIN_SEGMENTS: u64 = 4;
+
+/// What to say about valid settings.
+pub(super) fn about(config: &Config) -> Vec<Check> {
+    let doubts = [request_size(config), grace(config), socket_mode(config), probes(config)];
+    [notifications(config)].into_iter().chain(doubts.into_iter().flatten()).collect()
+}
+
+fn notifications(config: &Config) -> Check {
+    let text = match &config.redis.url {
+        Some(url) => format!("notifications go to {}, channel {}", redact_url(url), config.redis.channel),
+        None => "notifications are off (redis.url is empty)".to_owned(),
+    };
+    Check::ok("notifications", text)
+}
+
+fn request_size(config: &Config) -> Option<Check> {
+    let segment = config.buffer.segment_bytes.unwrap_or(config.buffer.max_bytes / MIN_SEGMENTS);
+    (config.ingest.max_body_bytes > segment).then(|| {
+        let body = show_size(config.ingest.max_body_bytes);
+        Check::warn(
+            "request size",
+            format!("a request of ingest.max_body_bytes ({body}) is larger than a segment of the buffer can be ({})", show_size(segment)),
+            "lower ingest.max_body_bytes, or raise buffer.max_bytes or buffer.segment_bytes",
+        )
+    })
+}
+
+fn grace(config: &Config) -> Option<Check> {
+    let grace = config.shutdown.grace;
+    (grace >= KUBERNETES_DEFAULT_GRACE).then(|| {
+        Check::warn(
+            "grace",
+            format!("shutdown.grace is {}, but Kubernetes kills a pod after 30s unless told otherwise", show_time(grace)),
+            "set terminationGracePeriodSeconds of the pod higher than shutdown.grace",
+        )
+    })
+}
+
+fn socket_mode(config: &Config) -> Option<Check> {
+    let ingest = &config.ingest;
+    let open = ingest.socket.is_some() && ingest.socket_mode & 0o002 != 0 && ingest.allow_uids.is_empty();
+    open.then(|| {
+        Check::warn(
+            "socket mode",
+            format!("ingest.socket_mode is {:04o}: every user of the machine can hand in events", ingest.socket_mode),
+            "take the last digit away (\"0660\"), or name the users in ingest.allow_uids",
+        )
+    })
+}
+
+fn probes(config: &Config) -> Option<Check> {
+    let ops = &config.ops;
+    (ops.listen.is_none() && ops.socket.is_none() && ops.probe_listen.is_none()).then(|| {
+        Check::warn("ops", "ops.listen, ops.socket and ops.probe_listen are empty: nobody can look in", "set at least one of them")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Verdict;
+    use super::*;
+
+    fn warnings(change: impl FnOnce(&mut Config)) -> Vec<&'static str> {
+        let mut config = Config::default();
+        change(&mut config);
+        about(&config).iter().filter(|check| check.verdict == Verdict::Warn).map(|check| check.name).collect()
+    }
+
+    // Goal: the defaults need no warning, and each doubtful setting gets exactly its own.
+    #[test]
+    fn advice() {
+        assert_eq!(warnings(|_| {}), [""; 0]);
+        assert_eq!(warnings(|config| config.buffer.max_bytes = 63 << 20), ["request size"]);
+        assert_eq!(warnings(|config| config.buffer.max_bytes = 64 << 20), [""; 0]);
+        assert_eq!(warnings(|config| config.shutdown.grace = Duration::from_secs(30)), ["grace"]);
+        assert_eq!(warnings(|config| (config.ops.listen, config.ops.socket) = (None, None)), ["ops"]);
+        let open_socket = |config: &mut Config| (config.ingest.socket, config.ingest.socket_mode) = (Some("/s".into()), 0o666);
+        assert_eq!(warnings(open_socket), ["socket mode"]);
+    }
+
+    // Goal: the password of Redis is not in the output that people paste into tickets.
+    #[test]
+    fn no_password() {
+        let config = Config {
+            redis: crate::config::RedisConfig { url: Some("redis://u:hunter2@h".into()), ..Default::default() },
+            ..Config::default()
+        };
+        assert!(!about(&config)[0].text.contains("hunter2"));
+    }
+}

@@ -1,0 +1,67 @@
+//! `dualstream status`: one look at a running relay.
+
+mod screen;
+
+use super::exit::{Exit, Failure};
+use super::http_client::{Client, Reply};
+use super::look::Look;
+use super::output::Output;
+use super::target::{Door, TargetArgs, block_on, time};
+use clap::Args;
+use serde_json::Value;
+use std::time::Duration;
+
+/// Show how full, how old, how fast, and why stuck
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  dualstream status                                  the relay of this machine's settings
+  dualstream status --url http://127.0.0.1:7411
+  dualstream status --socket /run/dualstream/ops.sock
+  dualstream status --json | jq .buffer.fill
+
+Exit code 0: the relay answered, whatever it said; 3: it cannot be reached.")]
+pub(super) struct StatusArgs {
+    /// Print the relay's snapshot as JSON
+    #[arg(long)]
+    json: bool,
+
+    /// Wait this long for the answer
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = time)]
+    timeout: Duration,
+
+    #[command(flatten)]
+    target: TargetArgs,
+}
+
+/// Asks and prints.
+pub(super) fn run(args: &StatusArgs, out: &mut Output) -> Result<Exit, Failure> {
+    let client = args.target.client(Door::Ops, args.timeout)?;
+    let snapshot = block_on(get_json(&client, "/v1/status"))?;
+    if args.json {
+        out.line(&snapshot)?;
+    } else {
+        for line in screen::lines(Look(&snapshot), out) {
+            out.line(line)?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// Gets a JSON document from a relay, or says why not.
+pub(super) async fn get_json(client: &Client, target: &str) -> Result<Value, Failure> {
+    let reply = client.get(target).await?;
+    if !reply.status.is_success() {
+        return Err(refused(client, &reply));
+    }
+    serde_json::from_slice(&reply.body).map_err(|error| {
+        let text = format!("what answers at {} is not a dualstream relay: its reply is not JSON ({error})", client.endpoint());
+        Failure::new(Exit::Unreachable, text)
+    })
+}
+
+fn refused(client: &Client, reply: &Reply) -> Failure {
+    let problem: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
+    let detail = Look(&problem).text("detail").map(|detail| format!(": {}", super::human::plain(detail))).unwrap_or_default();
+    Failure::new(Exit::Failed, format!("{} answered {}{detail}", client.endpoint(), reply.status))
+}

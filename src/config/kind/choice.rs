@@ -1,0 +1,98 @@
+//! Choices between named values.
+
+use super::super::given::{Given, Value};
+use super::Kind;
+
+/// One of a closed set of words.
+#[derive(Clone, Copy)]
+pub(in crate::config) struct OneOf<T: 'static>(pub(in crate::config) &'static [(&'static str, T)]);
+
+impl<T: Copy + PartialEq> Kind for OneOf<T> {
+    type Value = T;
+
+    fn read(&self, given: &Given) -> Result<T, String> {
+        let text = given.text()?;
+        let found = self.0.iter().find(|(word, _)| *word == text);
+        found.map(|(_, value)| *value).ok_or_else(|| format!("{}, which is not supported", Value::Text(text.to_owned()).show()))
+    }
+
+    fn show(&self, value: &T) -> String {
+        self.0.iter().find(|(_, listed)| listed == value).map_or_else(String::new, |(word, _)| format!("{word:?}"))
+    }
+
+    fn allowed(&self) -> String {
+        words(&self.0.iter().map(|(word, _)| *word).collect::<Vec<_>>())
+    }
+}
+
+/// The one word that this version has, where later versions have more: accepted, so that a config can say what it relies on.
+#[derive(Clone, Copy)]
+pub(in crate::config) struct Only(pub(in crate::config) &'static str);
+
+impl Kind for Only {
+    type Value = ();
+
+    fn read(&self, given: &Given) -> Result<(), String> {
+        let text = given.text()?;
+        if text == self.0 { Ok(()) } else { Err(format!("{}, which is not supported", Value::Text(text.to_owned()).show())) }
+    }
+
+    fn show(&self, (): &()) -> String {
+        format!("{:?}", self.0)
+    }
+
+    fn allowed(&self) -> String {
+        words(&[self.0])
+    }
+}
+
+/// `true` or `false`.
+#[derive(Clone, Copy)]
+pub(in crate::config) struct Switch;
+
+impl Kind for Switch {
+    type Value = bool;
+
+    fn read(&self, given: &Given) -> Result<bool, String> {
+        match given.value() {
+            Value::Boolean(yes) => Ok(yes),
+            other => Err(format!("{}, which is neither true nor false", other.show())),
+        }
+    }
+
+    fn show(&self, value: &bool) -> String {
+        value.to_string()
+    }
+
+    fn allowed(&self) -> String {
+        "true or false".to_owned()
+    }
+}
+
+fn words(words: &[&str]) -> String {
+    let quoted: Vec<_> = words.iter().map(|word| format!("{word:?}")).collect();
+    match quoted.as_slice() {
+        [only] => format!("{only} (the only value of this version)"),
+        [head @ .., last] => format!("{} or {last}", head.join(", ")),
+        [] => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::loose;
+    use super::*;
+
+    // Goal: a value that only another version has is refused with the values that this one has.
+    #[test]
+    fn words_are_closed_sets() {
+        let kind = OneOf(&[("auto", 0), ("text", 1), ("json", 2)]);
+        assert_eq!(loose(&kind, "json"), Ok(2));
+        assert_eq!(loose(&kind, "JSON").unwrap_err(), "\"JSON\", which is not supported");
+        assert_eq!(kind.allowed(), "\"auto\", \"text\" or \"json\"");
+        assert_eq!(kind.show(&1), "\"text\"");
+        assert!(loose(&Only("wait"), "wait").is_ok());
+        assert_eq!(loose(&Only("wait"), "skip").unwrap_err(), "\"skip\", which is not supported");
+        assert_eq!(Only("wait").allowed(), "\"wait\" (the only value of this version)");
+    }
+}
