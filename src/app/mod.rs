@@ -163,7 +163,7 @@ impl App {
         let (notify_by, notify_until) = tokio::sync::oneshot::channel::<Instant>();
         let ticking = source.heartbeat("runtime");
         let mut ingest = Worker::task("ingest", &trigger, &runtime, ingest.run(received(requests_until)));
-        let mut notify = Worker::task("notify", &trigger, &runtime, notify.run(received(notify_until)));
+        let mut notify = Worker::task("notify", &trigger, &runtime, notify.run(async { received(notify_until).await.into() }));
         let ticker = runtime.spawn(async move {
             let mut every = tokio::time::interval(Duration::from_secs(1));
             loop {
@@ -181,7 +181,8 @@ impl App {
             tracing::info!(backlog = gauges.backlog(), grace = ?config.shutdown.grace, "stopping: no longer ready");
             until(phases.linger, &trigger).await;
 
-            drop(requests_by.send(now_if_forced(&trigger, phases.requests)));
+            // A stage that has ended by itself does not listen any more.
+            let _ended = requests_by.send(now_if_forced(&trigger, phases.requests));
             let requests = ingest.join().await;
             tracing::info!(?requests, "stopping: requests finished, nothing more is accepted");
             closer.close_appends();
@@ -196,7 +197,7 @@ impl App {
                     drain.join().await
                 }
             };
-            drop(notify_by.send(now_if_forced(&trigger, phases.end)));
+            let _ended = notify_by.send(now_if_forced(&trigger, phases.end));
             let notified = notify.join().await;
             closer.close_keeper();
             let _kept = keeper.join().await;

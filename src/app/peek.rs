@@ -10,13 +10,13 @@ use std::sync::Arc;
 
 /// Reads the buffer's own directory from outside.
 #[derive(Debug)]
-pub struct DirectoryPeek {
+pub(super) struct DirectoryPeek {
     storage: Arc<dyn Storage>,
 }
 
 impl DirectoryPeek {
     /// A look at the directory behind `storage`.
-    pub fn new(storage: Arc<dyn Storage>) -> Self {
+    pub(super) fn new(storage: Arc<dyn Storage>) -> Self {
         Self { storage }
     }
 }

@@ -3,7 +3,7 @@
 use super::source::Source;
 use crate::buffer::{Leased, ReadError};
 use crate::event::{EventRef, RecordError, Records, Seq};
-use std::sync::Arc;
+use bytes::Bytes;
 
 /// The cursor.
 #[derive(Debug, Default)]
@@ -28,7 +28,7 @@ pub(super) struct Next<'a> {
     /// Milliseconds since the Unix epoch.
     pub(super) accepted_ms: u64,
     /// The frame's records.
-    pub(super) payload: &'a Arc<Vec<u8>>,
+    pub(super) payload: &'a Bytes,
     /// Where this record begins in it.
     pub(super) offset: usize,
     /// Its length in bytes.

@@ -6,8 +6,9 @@
 //! Invariant: slots are in seq order, and the first one is not acknowledged.
 
 use crate::event::{EventRef, Records, Seq};
+use bytes::Bytes;
 use std::collections::VecDeque;
-use std::sync::Arc;
+
 use std::time::Instant;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +29,7 @@ struct Slot {
 #[derive(Clone, Debug)]
 pub(super) struct Sent {
     /// The frame; `None` once the event is acknowledged.
-    payload: Option<Arc<Vec<u8>>>,
+    payload: Option<Bytes>,
     offset: usize,
     len: usize,
     /// When it was handed to the client.
@@ -37,7 +38,7 @@ pub(super) struct Sent {
 
 impl Sent {
     /// A record of `len` bytes at `offset` of a frame's payload.
-    pub(super) fn new(payload: Arc<Vec<u8>>, offset: usize, len: usize, at: Instant) -> Self {
+    pub(super) fn new(payload: Bytes, offset: usize, len: usize, at: Instant) -> Self {
         Self { payload: Some(payload), offset, len, at }
     }
 
@@ -145,7 +146,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn sent(len: usize) -> Sent {
-        Sent::new(Arc::new(Vec::new()), 0, len, Instant::now())
+        Sent::new(Bytes::new(), 0, len, Instant::now())
     }
 
     // Goal: reports in any order, with gaps between the seqs, are booked exactly once.

@@ -33,7 +33,7 @@ mod simulated;
 
 use crate::buffer::Reader;
 use crate::config::KafkaConfig;
-use crate::lifecycle::AckWaiters;
+use crate::lifecycle::{AckWaiters, Heartbeat};
 use std::sync::Arc;
 
 pub use acks::OnAcked;
@@ -55,6 +55,8 @@ pub struct DrainHandles {
     pub on_acked: Option<OnAcked>,
     /// Ends it.
     pub stop: DrainStop,
+    /// Ticked by every turn of the loop; `None` when nobody looks.
+    pub heartbeat: Option<Heartbeat>,
 }
 
 /// The stage: built once, then run on a thread of its own.
@@ -65,6 +67,7 @@ pub struct Drain<S: Source = Reader, F: SinkFactory = KafkaFactory, C: Clock = S
     clock: C,
     stats: Arc<DrainStats>,
     stop: DrainStop,
+    heartbeat: Option<Heartbeat>,
     line: run::Line,
 }
 

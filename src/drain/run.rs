@@ -98,7 +98,7 @@ pub(super) struct Line {
 impl<S: Source, F: SinkFactory, C: Clock> Drain<S, F, C> {
     /// Puts a drain together from its seams. `rng` decides only the jitter of delays.
     pub fn assemble(source: S, factory: F, clock: C, handles: DrainHandles, rng: fastrand::Rng) -> Self {
-        let DrainHandles { stats, acks, on_acked, stop } = handles;
+        let DrainHandles { stats, acks, on_acked, stop, heartbeat } = handles;
         let line = Line {
             feed: Feed::default(),
             inflight: InFlight::default(),
@@ -115,7 +115,7 @@ impl<S: Source, F: SinkFactory, C: Clock> Drain<S, F, C> {
             rewind: false,
             acked_before: None,
         };
-        Self { source, factory, clock, stats, stop, line }
+        Self { source, factory, clock, stats, stop, heartbeat, line }
     }
 
     /// Drains until it is told to finish. Blocks: run it on a thread of its own.
@@ -146,7 +146,10 @@ impl<S: Source, F: SinkFactory, C: Clock> Drain<S, F, C> {
     /// A fresh handle and a rewound source; `None` when there is no time left to use them.
     fn connect(&mut self) -> Option<F::Sink> {
         while !self.time_is_up() {
-            let refusal = match self.rewound().and_then(|()| self.factory.connect()) {
+            if std::mem::take(&mut self.line.rewind) {
+                self.source.rewind();
+            }
+            let refusal = match self.factory.connect() {
                 Ok(sink) => return Some(sink),
                 Err(refusal) => refusal,
             };
@@ -156,16 +159,11 @@ impl<S: Source, F: SinkFactory, C: Clock> Drain<S, F, C> {
         None
     }
 
-    fn rewound(&mut self) -> Result<(), Refusal> {
-        if self.line.rewind {
-            self.source.rewind().map_err(|error| Refusal { class: UNREADABLE, detail: chain(&error) })?;
-            self.line.rewind = false;
-        }
-        Ok(())
-    }
-
     /// Notes that the drain was told to finish, and says whether the time for sending is over.
     fn time_is_up(&mut self) -> bool {
+        if let Some(heartbeat) = &self.heartbeat {
+            heartbeat.tick();
+        }
         let Some(finish) = self.stop.finishing() else { return false };
         if self.line.acked_before.is_none() {
             self.line.acked_before = Some(self.stats.acked.get());
@@ -215,7 +213,7 @@ impl<S: Source, F: SinkFactory, C: Clock> Drain<S, F, C> {
             let Some(next) = feed.current().map_err(|error| unread(&error))? else { return Ok(Filled::Empty) };
             match sink.send(&next.event, next.seq, next.accepted_ms) {
                 SendOutcome::Sent => {
-                    inflight.push(next.seq, Sent::new(Arc::clone(next.payload), next.offset, next.len, now));
+                    inflight.push(next.seq, Sent::new(next.payload.clone(), next.offset, next.len, now));
                     let len = next.len;
                     feed.advance(len);
                 }

@@ -121,7 +121,7 @@ fn frame(first: u64, count: u32) -> Leased {
             traceparent: Field::Absent,
         });
     }
-    Leased { first_seq: Seq(first), count, accepted_ms: 1_000, payload: Arc::new(batch.finish().into_payload()) }
+    Leased { first_seq: Seq(first), count, accepted_ms: 1_000, payload: batch.finish().into_payload().into() }
 }
 
 impl Source for MemoryBuffer {
@@ -152,11 +152,10 @@ impl Source for MemoryBuffer {
         seqs.iter().filter(|seq| world.booked.insert(seq.0)).count()
     }
 
-    fn rewind(&mut self) -> Result<(), ReadError> {
+    fn rewind(&mut self) {
         let world = look(&self.world);
         let waits = |frame: &Leased| (0..frame.count).any(|n| !world.booked.contains(&frame.first_seq.plus(u64::from(n)).0));
         self.next = self.frames.iter().position(waits).unwrap_or(self.frames.len());
-        Ok(())
     }
 
     fn acked(&self) -> Seq {
@@ -387,8 +386,13 @@ fn run_for(seed: u64, events: usize, faults: Faults, time: Duration) -> Run {
     };
     stop.finish(start + time);
     let clock = SimulatedClock { world: Arc::clone(&world), stats: Arc::clone(&stats) };
-    let handles =
-        DrainHandles { stats: Arc::clone(&stats), acks: Arc::new(AckWaiters::default()), on_acked: Some(Box::new(on_acked)), stop };
+    let handles = DrainHandles {
+        stats: Arc::clone(&stats),
+        acks: Arc::new(AckWaiters::default()),
+        on_acked: Some(Box::new(on_acked)),
+        stop,
+        heartbeat: None,
+    };
     let kafka = FaultyKafka { world: Arc::clone(&world) };
     let report = Drain::assemble(buffer, kafka, clock, handles, fastrand::Rng::with_seed(seed)).run();
     let took = look(&world).now.duration_since(start);

@@ -16,7 +16,7 @@ pub trait Source {
     /// Books events as delivered; returns how many were not booked before.
     fn ack(&mut self, seqs: &[Seq]) -> usize;
     /// Starts again at the first event that Kafka does not have.
-    fn rewind(&mut self) -> Result<(), ReadError>;
+    fn rewind(&mut self);
     /// Everything up to here is at its end.
     fn acked(&self) -> Seq;
     /// Everything up to here is durable.
@@ -42,8 +42,8 @@ impl Source for Reader {
         Reader::ack(self, seqs)
     }
 
-    fn rewind(&mut self) -> Result<(), ReadError> {
-        Reader::rewind(self)
+    fn rewind(&mut self) {
+        Reader::rewind(self);
     }
 
     fn acked(&self) -> Seq {
