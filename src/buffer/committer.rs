@@ -13,7 +13,7 @@ use super::log::storage::write_full;
 use super::shared::{Pending, Position, Reply, Shared, lock};
 use super::{Appended, Leased};
 use crate::event::Seq;
-use crate::lifecycle::Receipt;
+use crate::lifecycle::{Heartbeat, Receipt};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::io;
@@ -32,6 +32,9 @@ const SCRATCH_BYTES: usize = 1 << 20;
 const PAGE_BYTES: u64 = 4096;
 /// After this long without appends, a mark says that the last group is durable.
 const MARK_AFTER: Duration = Duration::from_millis(50);
+
+/// An idle committer turns this often, to show that it lives.
+const IDLE_TURN: Duration = Duration::from_secs(1);
 
 /// A batch that is written and waits for its sync.
 #[derive(Debug)]
@@ -90,9 +93,9 @@ impl Committer {
     }
 
     /// Commits until the buffer is closed and everything admitted is durable, or storage fails.
-    pub fn run(mut self) {
+    pub fn run(mut self, heartbeat: &Heartbeat) {
         loop {
-            let done = match self.next_work() {
+            let done = match self.next_work(heartbeat) {
                 Work::Group => self.commit(),
                 Work::Mark => self.write_mark(),
                 Work::Stop => break,
@@ -112,9 +115,10 @@ impl Committer {
         }
     }
 
-    fn next_work(&mut self) -> Work {
+    fn next_work(&mut self, heartbeat: &Heartbeat) -> Work {
         let mut queue = lock(&self.shared.queue);
         loop {
+            heartbeat.tick();
             if queue.failed.is_some() {
                 return Work::Stop;
             }
@@ -132,7 +136,7 @@ impl Committer {
                 return Work::Stop;
             }
             queue.committer_sleeps = true;
-            let timeout = if self.marked { Duration::from_secs(1) } else { MARK_AFTER };
+            let timeout = if self.marked { IDLE_TURN } else { MARK_AFTER };
             let (woken, timed_out) = self.shared.queue_changed.wait_timeout(queue, timeout).unwrap_or_else(PoisonError::into_inner);
             queue = woken;
             queue.committer_sleeps = false;

@@ -9,6 +9,7 @@ use super::log::quarantine;
 use super::log::recovery::random_bytes;
 use super::log::segment::{self, Segment, SegmentHeader, spare_name};
 use super::shared::{Shared, lock};
+use crate::lifecycle::Heartbeat;
 use std::io;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
@@ -38,8 +39,9 @@ impl Keeper {
     }
 
     /// Works until told to stop; the last act is a cursor that says so.
-    pub fn run(mut self) {
+    pub fn run(mut self, heartbeat: &Heartbeat) {
         loop {
+            heartbeat.tick();
             let stop = self.wait();
             self.tick();
             if stop {

@@ -4,7 +4,7 @@ use super::log::storage::DiskStorage;
 use super::{AppendError, AppendOptions, Appender, Buffer, Closer, Gauges, OpenError, Reader};
 use crate::config::BufferConfig;
 use crate::event::{Batch, BatchBuilder, EventParts, Field, Records, Seq};
-use crate::lifecycle::AckWaiters;
+use crate::lifecycle::{AckWaiters, Heartbeats};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -26,7 +26,9 @@ fn open(config: &BufferConfig) -> Running {
     let storage = Arc::new(DiskStorage::new(&config.dir));
     let buffer = Buffer::open(config, storage, Arc::new(AckWaiters::default()), 0).unwrap();
     let Buffer { appender, reader, gauges, committer, keeper, closer } = buffer;
-    let threads = vec![thread::spawn(move || committer.run()), thread::spawn(move || keeper.run())];
+    let beats = Heartbeats::default();
+    let (commits, keeps) = (beats.register("commit"), beats.register("keep"));
+    let threads = vec![thread::spawn(move || committer.run(&commits)), thread::spawn(move || keeper.run(&keeps))];
     Running { appender, reader, gauges, closer, threads }
 }
 

@@ -1,5 +1,80 @@
-//! Stage 3: events go to Kafka.
+//! Stage 3: events go to Kafka. Takes leased frames from the buffer in seq order, gives acknowledgements back to the buffer, to
+//! waiting requests and to notify, promises that nothing is lost, skipped or overtaken on the way.
+//!
+//! One thread owns everything here: the librdkafka handle, the window, the books (`run.rs`). The handle is idempotent and gapless, so a
+//! batch that fails for good kills it before a later one can overtake; the drain then collects what was acknowledged, rewinds the
+//! buffer to the first event that Kafka does not have, and sends again with a new handle. An outage of any length is waited out.
+//!
+//! Invariants: an event is acknowledged only with Kafka's report (acks=all); per source, Kafka's log is in seq order once repeats
+//! (`seq <= last seen`) are dropped; memory is bounded by the window, not by the backlog; an error that means nothing to this version
+//! stops the line, it never skips an event.
+//!
+//! Deliberately absent, for now: dead letters. An event that Kafka will never take ([`crate::error::Disposition::DeadLetter`]) blocks the
+//! line, named in the state and the log, and is tried again for ever.
 
+mod acks;
+mod backoff;
+mod board;
+mod classify;
+mod clock;
+mod feed;
+mod inflight;
+mod kafka;
+mod run;
+mod sink;
+mod source;
 mod stats;
+mod stop;
+mod watchdog;
+mod window;
 
+#[cfg(test)]
+mod simulated;
+
+use crate::buffer::Reader;
+use crate::config::KafkaConfig;
+use crate::lifecycle::AckWaiters;
+use std::sync::Arc;
+
+pub use acks::OnAcked;
+pub use classify::{BLOCK_REASONS, Class, PASSING_REASONS};
+pub use clock::{Clock, SystemClock};
+pub use kafka::{BuildError, KafkaFactory, KafkaFacts, KafkaSink, ProbeError, check_properties, probe};
+pub use sink::{Purge, Refusal, Report, SendOutcome, Sink, SinkFactory};
+pub use source::Source;
 pub use stats::{DrainState, DrainStats, RETRY_REASONS};
+pub use stop::{DrainReport, DrainStop};
+
+/// What the drain is given by the assembly.
+pub struct DrainHandles {
+    /// Where it tells about itself.
+    pub stats: Arc<DrainStats>,
+    /// Requests that wait for Kafka.
+    pub acks: Arc<AckWaiters>,
+    /// Told of every acknowledged event, per source in seq order; `None` when nobody is notified.
+    pub on_acked: Option<OnAcked>,
+    /// Ends it.
+    pub stop: DrainStop,
+}
+
+/// The stage: built once, then run on a thread of its own.
+#[derive(Debug)]
+pub struct Drain<S: Source = Reader, F: SinkFactory = KafkaFactory, C: Clock = SystemClock> {
+    source: S,
+    factory: F,
+    clock: C,
+    stats: Arc<DrainStats>,
+    stop: DrainStop,
+    line: run::Line,
+}
+
+impl Drain {
+    /// Checks the settings and makes the first Kafka handle. Does not wait for Kafka: an outage is no reason not to start.
+    ///
+    /// # Errors
+    /// [`BuildError`] for settings that can never work.
+    pub fn build(config: &KafkaConfig, relay_id: &str, reader: Reader, handles: DrainHandles) -> Result<Self, BuildError> {
+        let factory = KafkaFactory::build(config, relay_id)?;
+        Ok(Self::assemble(reader, factory, SystemClock, handles, fastrand::Rng::new()))
+    }
+}

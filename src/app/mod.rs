@@ -1,0 +1,243 @@
+//! Assembly: `Config -> App (bind, open, connect) -> run`. The only place that knows all stages and starts them.
+//!
+//! ```text
+//! build   ops answers "starting" ─▶ open the buffer (recovery) ─▶ drain, notify ─▶ bind ingest
+//! run     threads: ops · buffer-commit · buffer-keep · drain     tasks: ingest · notify
+//! stop    the phases of [`crate::shutdown`]; a stage that ends by itself starts them too, and the exit code says so
+//! ```
+
+mod outcome;
+mod peek;
+mod workers;
+
+use crate::buffer::log::storage::{DiskStorage, Storage};
+use crate::buffer::{Appender, Buffer, Closer, Committer, Gauges, Keeper};
+use crate::config::{Config, Placeholder, Template, TemplateError};
+use crate::drain::{Drain, DrainHandles, DrainStats, DrainStop};
+use crate::ingest::{Ingest, IngestStats};
+use crate::lifecycle::AckWaiters;
+use crate::notify::Notify;
+use crate::ops::{Handles, Ops, StatusSource};
+use crate::shutdown::{Deadlines, Trigger, Urgency};
+use crate::{buffer, drain, ingest, notify, ops};
+use peek::DirectoryPeek;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::runtime::Runtime;
+use workers::{OpsThread, Worker};
+
+pub use outcome::Outcome;
+
+/// What a frame may need beside the bytes of the body: spans, and the id and time that are added where they were absent.
+const RECORD_OVERHEAD_BYTES: u64 = 160;
+
+/// Why the relay cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// The async runtime.
+    #[error("cannot start the runtime")]
+    Runtime(#[source] std::io::Error),
+    /// A thread.
+    #[error("cannot start a thread")]
+    Thread(#[source] std::io::Error),
+    /// The topic template.
+    #[error("kafka.topic")]
+    Topic(#[source] TemplateError),
+    /// The ops listeners.
+    #[error("ops cannot listen")]
+    Ops(#[source] ops::BindError),
+    /// The buffer.
+    #[error("cannot open the buffer")]
+    Buffer(#[source] buffer::OpenError),
+    /// The drain.
+    #[error("cannot set up Kafka")]
+    Drain(#[source] drain::BuildError),
+    /// Notifications.
+    #[error("cannot set up Redis notifications")]
+    Notify(#[source] notify::BuildError),
+    /// The ingest listeners.
+    #[error("ingest cannot listen")]
+    Ingest(#[source] ingest::BindError),
+}
+
+/// Where the relay listens, ports resolved.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Addresses {
+    /// Ingest over TCP.
+    pub ingest: Option<SocketAddr>,
+    /// Ingest over a Unix socket.
+    pub socket: Option<PathBuf>,
+    /// Ops.
+    pub ops: Option<SocketAddr>,
+    /// Probes and metrics.
+    pub probe: Option<SocketAddr>,
+}
+
+/// A relay, bound and open, not yet running.
+#[derive(Debug)]
+pub struct App {
+    config: Config,
+    runtime: Runtime,
+    trigger: Trigger,
+    source: Arc<StatusSource>,
+    ops: OpsThread,
+    ingest: Ingest<Appender>,
+    gauges: Gauges,
+    committer: Committer,
+    keeper: Keeper,
+    closer: Closer,
+    drain: Drain,
+    drain_stop: DrainStop,
+    notify: Notify,
+    addresses: Addresses,
+}
+
+impl App {
+    /// Binds, opens and connects, in the order of the module's picture. An unreachable Kafka or Redis is no reason to fail.
+    ///
+    /// # Errors
+    /// [`AppError`]; everything opened so far is closed again.
+    pub fn build(config: Config, trigger: Trigger) -> Result<Self, AppError> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(AppError::Runtime)?;
+        let topic = Template::parse(&config.kafka.topic, &[Placeholder::Type, Placeholder::SourceType]).map_err(AppError::Topic)?;
+        let (ingest_stats, drain_stats) = (Arc::new(IngestStats::default()), Arc::new(DrainStats::default()));
+        let (notify, queue) = Notify::build(&config.redis).map_err(AppError::Notify)?;
+        let source = Arc::new(StatusSource::new(Handles {
+            ingest: Arc::clone(&ingest_stats),
+            drain: Arc::clone(&drain_stats),
+            notify: notify.stats(),
+            stall_after: config.ops.stall_after,
+        }));
+        let ops = Ops::bind(&config.ops, Arc::clone(&source)).map_err(AppError::Ops)?;
+        let ops_addresses = ops.addresses().clone();
+        let ops = OpsThread::start(ops).map_err(AppError::Thread)?;
+
+        let acks = Arc::new(AckWaiters::default());
+        let storage: Arc<dyn Storage> = Arc::new(DiskStorage::new(&config.buffer.dir));
+        let opened = Buffer::open(&config.buffer, Arc::clone(&storage), Arc::clone(&acks), largest_batch(&config));
+        let opened = opened.map_err(AppError::Buffer)?;
+        let relay_id = opened.relay_id().to_string();
+        let Buffer { appender, reader, gauges, committer, keeper, closer } = opened;
+        source.buffer_opened(Arc::new(gauges.clone()), Arc::new(DirectoryPeek::new(storage)));
+
+        let drain_stop = DrainStop::default();
+        let waker = reader.waker();
+        drain_stop.on_finish(move || waker.wake());
+        let on_acked: Option<drain::OnAcked> =
+            config.redis.url.is_some().then(|| Box::new(move |event: &crate::event::EventRef<'_>| queue.acked(event)) as _);
+        let handles =
+            DrainHandles { stats: drain_stats, acks, on_acked, stop: drain_stop.clone(), heartbeat: Some(source.heartbeat("drain")) };
+        let drain = Drain::build(&config.kafka, &relay_id, reader, handles).map_err(AppError::Drain)?;
+
+        let ingest = runtime.block_on(Ingest::bind(&config.ingest, &topic, appender, ingest_stats)).map_err(AppError::Ingest)?;
+        let addresses = Addresses {
+            ingest: ingest.local_addr(),
+            socket: ingest.socket().map(ToOwned::to_owned),
+            ops: ops_addresses.listen,
+            probe: ops_addresses.probe,
+        };
+        Ok(Self { config, runtime, trigger, source, ops, ingest, gauges, committer, keeper, closer, drain, drain_stop, notify, addresses })
+    }
+
+    /// Where the relay listens.
+    pub fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// A look at the whole relay; stays valid while it runs.
+    pub fn status(&self) -> Arc<StatusSource> {
+        Arc::clone(&self.source)
+    }
+
+    /// Runs until the trigger asks for the end or a stage fails, then ends in order. Blocks.
+    pub fn run(self) -> Outcome {
+        let Self { config, runtime, trigger, source, ops, ingest, gauges, committer, keeper, closer, drain, drain_stop, notify, addresses } =
+            self;
+        let (commits, keeps) = (source.heartbeat("buffer-commit"), source.heartbeat("buffer-keep"));
+        let mut committer = Worker::spawn("buffer-commit", &trigger, move || committer.run(&commits));
+        let mut keeper = Worker::spawn("buffer-keep", &trigger, move || keeper.run(&keeps));
+        let mut drain = Worker::spawn("drain", &trigger, move || drain.run());
+        let (requests_by, requests_until) = tokio::sync::oneshot::channel::<Instant>();
+        let (notify_by, notify_until) = tokio::sync::oneshot::channel::<Instant>();
+        let ticking = source.heartbeat("runtime");
+        let mut ingest = Worker::task("ingest", &trigger, &runtime, ingest.run(received(requests_until)));
+        let mut notify = Worker::task("notify", &trigger, &runtime, notify.run(received(notify_until)));
+        let ticker = runtime.spawn(async move {
+            let mut every = tokio::time::interval(Duration::from_secs(1));
+            loop {
+                let _ = every.tick().await;
+                ticking.tick();
+            }
+        });
+        source.serving();
+        log_ready(&addresses);
+
+        let outcome = runtime.block_on(async {
+            trigger.reached(Urgency::Stop).await;
+            let mut phases = Deadlines::new(Instant::now(), &config.shutdown);
+            source.shutting_down();
+            tracing::info!(backlog = gauges.backlog(), grace = ?config.shutdown.grace, "stopping: no longer ready");
+            until(phases.linger, &trigger).await;
+
+            drop(requests_by.send(now_if_forced(&trigger, phases.requests)));
+            let requests = ingest.join().await;
+            tracing::info!(?requests, "stopping: requests finished, nothing more is accepted");
+            closer.close_appends();
+            let _committed = committer.join().await;
+
+            drain_stop.finish(now_if_forced(&trigger, phases.drained));
+            let drained = tokio::select! {
+                drained = drain.join() => drained,
+                () = trigger.reached(Urgency::Force) => {
+                    phases.end = Instant::now();
+                    drain_stop.finish(phases.end);
+                    drain.join().await
+                }
+            };
+            drop(notify_by.send(now_if_forced(&trigger, phases.end)));
+            let notified = notify.join().await;
+            closer.close_keeper();
+            let _kept = keeper.join().await;
+            let failed = gauges.failed().or_else(|| {
+                [&ingest.failure, &committer.failure, &keeper.failure, &drain.failure, &notify.failure].into_iter().find_map(Clone::clone)
+            });
+            Outcome { drained: drained.unwrap_or_default(), left: gauges.backlog(), notified: notified.unwrap_or_default(), failed }
+        });
+        ticker.abort();
+        outcome.log();
+        ops.stop();
+        runtime.shutdown_timeout(Duration::from_millis(500));
+        outcome
+    }
+}
+
+/// The stop signal of a stage: resolves to the stage's deadline.
+async fn received(until: tokio::sync::oneshot::Receiver<Instant>) -> Instant {
+    until.await.unwrap_or_else(|_| Instant::now())
+}
+
+async fn until(deadline: Instant, trigger: &Trigger) {
+    tokio::select! {
+        () = tokio::time::sleep_until(deadline.into()) => {}
+        () = trigger.reached(Urgency::Force) => {}
+    }
+}
+
+fn now_if_forced(trigger: &Trigger, deadline: Instant) -> Instant {
+    if trigger.urgency() == Urgency::Force { Instant::now() } else { deadline }
+}
+
+/// The largest payload that a request may become.
+fn largest_batch(config: &Config) -> u64 {
+    config.ingest.max_body_bytes + u64::from(config.ingest.max_batch_events) * RECORD_OVERHEAD_BYTES
+}
+
+/// One line with every bound address: what scripts and tests wait for.
+fn log_ready(addresses: &Addresses) {
+    let text = |address: &Option<SocketAddr>| address.map(|address| address.to_string()).unwrap_or_default();
+    let socket = addresses.socket.as_deref().map(|path| path.display().to_string()).unwrap_or_default();
+    let (ingest, ops, probe) = (text(&addresses.ingest), text(&addresses.ops), text(&addresses.probe));
+    tracing::info!(ingest, socket, ops, probe, version = env!("CARGO_PKG_VERSION"), "ready");
+}

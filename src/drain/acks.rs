@@ -1,0 +1,118 @@
+//! Books what Kafka reports: the buffer's marks, waiting requests, the hand-over to notify, the counters.
+//!
+//! Order of things per batch of reports: first the buffer (so that space is freed), then requests that wait for `ack=kafka`, then
+//! notify, each in the order of the reports. Kafka reports a partition in the order of its log, so notifications of a source are in
+//! seq order. Nothing is booked without a report.
+
+use super::inflight::{InFlight, Sent};
+use super::sink::{Refusal, Report};
+use super::source::Source;
+use super::stats::DrainStats;
+use crate::event::{EventRef, Place, Seq};
+use crate::lifecycle::{AckWaiters, Receipt};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Told of every event that Kafka has acknowledged. Must not block.
+pub type OnAcked = Box<dyn FnMut(&EventRef<'_>) + Send>;
+
+/// The books, with the scratch space that makes a batch cost no allocation.
+pub(super) struct Acks {
+    stats: Arc<DrainStats>,
+    waiters: Arc<AckWaiters>,
+    on_acked: Option<OnAcked>,
+    seqs: Vec<Seq>,
+    delivered: Vec<(Seq, Place, Sent)>,
+}
+
+/// What a batch of reports amounted to.
+#[derive(Debug, Default)]
+pub(super) struct Settled {
+    /// Events acknowledged.
+    pub(super) acked: usize,
+    /// The failure that tells most about why, if any event came back.
+    pub(super) failure: Option<Refusal>,
+}
+
+impl Acks {
+    pub(super) fn new(stats: Arc<DrainStats>, waiters: Arc<AckWaiters>, on_acked: Option<OnAcked>) -> Self {
+        Self { stats, waiters, on_acked, seqs: Vec::new(), delivered: Vec::new() }
+    }
+
+    /// Books a batch of reports and empties it.
+    pub(super) fn settle<S: Source>(
+        &mut self,
+        reports: &mut Vec<Report>,
+        inflight: &mut InFlight,
+        source: &mut S,
+        now: Instant,
+        unix_ms: u64,
+    ) -> Settled {
+        let mut failure: Option<Refusal> = None;
+        for Report { seq, result } in reports.drain(..) {
+            match result {
+                Ok(place) => {
+                    if let Some(sent) = inflight.ack(seq) {
+                        self.seqs.push(seq);
+                        self.delivered.push((seq, place, sent));
+                    }
+                }
+                Err(code) => {
+                    let Some(sent) = inflight.fail(seq) else { continue };
+                    let class = super::classify::classify(code);
+                    if failure.as_ref().is_none_or(|worst| class.rank() > worst.class.rank()) {
+                        failure = Some(Refusal { class, detail: describe(seq, sent.event().as_ref(), &code) });
+                    }
+                }
+            }
+        }
+        let acked = self.delivered.len();
+        if acked > 0 {
+            self.stats.acked.add(source.ack(&self.seqs) as u64);
+            self.stats.last_ack_ms.set(unix_ms);
+            self.mark_partitions(source);
+            self.tell(now);
+            self.seqs.clear();
+        }
+        Settled { acked, failure }
+    }
+
+    /// One mark per run of reports of one partition: within it, the last report is the newest.
+    fn mark_partitions<S: Source>(&self, source: &mut S) {
+        let mut rest = self.delivered.iter().peekable();
+        while let Some((seq, place, _)) = rest.next() {
+            let run_goes_on = rest.peek().is_some_and(|(_, next, _)| next.partition == place.partition && next.topic == place.topic);
+            if !run_goes_on {
+                source.mark_partition(&place.topic, place.partition, *seq, place.offset);
+            }
+        }
+    }
+
+    fn tell(&mut self, now: Instant) {
+        let somebody_waits = self.waiters.any();
+        for (seq, place, sent) in self.delivered.drain(..) {
+            self.stats.ack_seconds.observe(now.saturating_duration_since(sent.at));
+            if somebody_waits {
+                self.waiters.acked(Receipt { seq, place });
+            }
+            if let (Some(notify), Some(event)) = (&mut self.on_acked, sent.event()) {
+                notify(&event);
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Acks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Acks").field("notifies", &self.on_acked.is_some()).finish_non_exhaustive()
+    }
+}
+
+/// Which event it is and what was said about it. The payload is nobody's business in a log.
+pub(super) fn describe(seq: Seq, event: Option<&EventRef<'_>>, said: &dyn fmt::Display) -> String {
+    match event {
+        Some(event) => format!("event {seq} (id {:?}, {}:{}): {said}", event.id, event.source_type, event.source_id),
+        None => format!("event {seq}: {said}"),
+    }
+}

@@ -1,0 +1,159 @@
+//! A look at Kafka for `dualstream check --connect`: reachable? does the topic exist, may we see it, how large may a record be?
+//!
+//! Changes nothing: the look must not create the topic that it looks for.
+
+use super::context::Context;
+use super::record::Topic;
+use super::settings::{BuildError, client_config, topic};
+use crate::config::KafkaConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::metadata::MetadataTopic;
+use rdkafka::producer::{BaseProducer, Producer};
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Poll, Wake, Waker};
+use std::thread::Thread;
+use std::time::Duration;
+
+/// What Kafka says about itself and the topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KafkaFacts {
+    /// Brokers of the cluster, `host:port`.
+    pub brokers: Vec<String>,
+    /// The topic and its number of partitions; `None` when the topic depends on the event.
+    pub topic: Option<(String, usize)>,
+    /// The topic's limit on a batch of records, in bytes; `None` when it depends on the event or may not be read.
+    pub max_message_bytes: Option<u64>,
+}
+
+/// Why Kafka is not ready for events.
+#[derive(Debug, thiserror::Error)]
+pub enum ProbeError {
+    /// The settings themselves.
+    #[error("the settings cannot work")]
+    Settings(#[from] BuildError),
+    /// Nobody answered.
+    #[error("no broker of {brokers} answered within {timeout:?}{}", said.as_ref().map(|said| format!(" ({said})")).unwrap_or_default())]
+    Unreachable {
+        /// The bootstrap servers.
+        brokers: String,
+        /// How long we waited.
+        timeout: Duration,
+        /// The newest error of a connection.
+        said: Option<String>,
+    },
+    /// Kafka answered that it does not know us.
+    #[error("{brokers} does not accept the credentials ({said})")]
+    Credentials {
+        /// The bootstrap servers.
+        brokers: String,
+        /// In librdkafka's words.
+        said: String,
+    },
+    /// The topic is not there.
+    #[error("topic {topic:?} does not exist; create it, or correct kafka.topic")]
+    NoTopic {
+        /// Its name.
+        topic: String,
+    },
+    /// We may not see the topic.
+    #[error("this user may not use topic {topic:?}; grant WRITE and DESCRIBE")]
+    NotAuthorized {
+        /// Its name.
+        topic: String,
+    },
+    /// Anything else that Kafka said.
+    #[error("cannot look at topic {topic:?}")]
+    Refused {
+        /// Its name, or `*`.
+        topic: String,
+        /// What Kafka answered.
+        #[source]
+        source: KafkaError,
+    },
+}
+
+/// Asks Kafka. Blocks up to about twice the timeout: once for metadata, once for the topic's configuration.
+///
+/// # Errors
+/// [`ProbeError`], which says what to do.
+pub fn probe(config: &KafkaConfig, timeout: Duration) -> Result<KafkaFacts, ProbeError> {
+    let mut client = client_config(config, "check")?;
+    let _ = client.set("allow.auto.create.topics", "false");
+    let name = match topic(config)? {
+        Topic::Constant(name) => Some(name),
+        Topic::PerEvent { .. } => None,
+    };
+    let producer: BaseProducer<Context> = client.create_with_context(Context::default()).map_err(BuildError::from)?;
+    let metadata = producer
+        .client()
+        .fetch_metadata(name.as_deref(), timeout)
+        .map_err(|error| explain(&producer, config, timeout, name.as_deref(), error))?;
+    let brokers = metadata.brokers().iter().map(|broker| format!("{}:{}", broker.host(), broker.port())).collect();
+    let Some(name) = name else { return Ok(KafkaFacts { brokers, topic: None, max_message_bytes: None }) };
+    let found = metadata.topics().iter().find(|topic| topic.name() == name);
+    let code = found.and_then(MetadataTopic::error).map_or(RDKafkaErrorCode::NoError, RDKafkaErrorCode::from);
+    let partitions = found.map_or(0, |topic| topic.partitions().len());
+    match code {
+        RDKafkaErrorCode::NoError if partitions > 0 => {}
+        RDKafkaErrorCode::NoError | RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic => {
+            return Err(ProbeError::NoTopic { topic: name });
+        }
+        RDKafkaErrorCode::TopicAuthorizationFailed => return Err(ProbeError::NotAuthorized { topic: name }),
+        code => return Err(ProbeError::Refused { topic: name, source: KafkaError::MetadataFetch(code) }),
+    }
+    let max_message_bytes = max_message_bytes(&client, &name, timeout);
+    Ok(KafkaFacts { brokers, topic: Some((name, partitions)), max_message_bytes })
+}
+
+/// What lies behind a metadata request that failed: the connections' own errors, which librdkafka tells when it is polled.
+fn explain(
+    producer: &BaseProducer<Context>,
+    config: &KafkaConfig,
+    timeout: Duration,
+    topic: Option<&str>,
+    error: KafkaError,
+) -> ProbeError {
+    producer.poll(Duration::from_millis(100));
+    let brokers = config.brokers.clone();
+    let trouble = producer.context().take_trouble();
+    match (error.rdkafka_error_code(), trouble) {
+        (_, Some(trouble)) if trouble.class.reason == "authentication" => ProbeError::Credentials { brokers, said: trouble.detail },
+        (Some(RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::OperationTimedOut), trouble) => {
+            ProbeError::Unreachable { brokers, timeout, said: trouble.map(|trouble| trouble.detail) }
+        }
+        (Some(RDKafkaErrorCode::TopicAuthorizationFailed), _) => ProbeError::NotAuthorized { topic: topic.unwrap_or("*").to_owned() },
+        _ => ProbeError::Refused { topic: topic.unwrap_or("*").to_owned(), source: error },
+    }
+}
+
+/// The topic's `max.message.bytes`. Reading it needs the right `DESCRIBE_CONFIGS`, which a producer need not have: then `None`.
+fn max_message_bytes(client: &rdkafka::ClientConfig, topic: &str, timeout: Duration) -> Option<u64> {
+    let admin: AdminClient<DefaultClientContext> = client.create().ok()?;
+    let options = AdminOptions::new().request_timeout(Some(timeout));
+    let topic = ResourceSpecifier::Topic(topic);
+    let answer = block_on(admin.describe_configs([&topic], &options)).ok()?;
+    answer.into_iter().next()?.ok()?.get("max.message.bytes")?.value.as_ref()?.parse().ok()
+}
+
+/// Waits for a future on this thread. The one future here ends by its own timeout, so no runtime is needed for it.
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    struct Unpark(Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let mut context = std::task::Context::from_waker(&waker);
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut context) {
+            Poll::Ready(value) => return value,
+            Poll::Pending => std::thread::park(),
+        }
+    }
+}

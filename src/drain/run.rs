@@ -1,0 +1,426 @@
+//! The loop: one thread, one handle at a time.
+//!
+//! ```text
+//! CONNECT ──▶ SEND ──(buffer empty, or time is up, while finishing)──▶ CONFIRM ──▶ report
+//!    ▲         │ a refusal, a failed report, a dead handle, no progress
+//!    │         ▼
+//! BACK OFF ◀─ QUIESCE   collect every report that may still come, give the handle away, rewind the buffer
+//! ```
+//! Invariants: an event is booked only with a report; after a failure nothing later is sent before the failed event is sent again;
+//! an event that Kafka has is not sent again; whatever goes wrong, the answer is to wait and send again, for ever.
+
+use super::acks::{Acks, Settled, describe};
+use super::backoff::Backoff;
+use super::board::Board;
+use super::classify::{MALFORMED, STALLED, UNREADABLE};
+use super::clock::Clock;
+use super::feed::{Feed, FeedError};
+use super::inflight::{InFlight, Sent};
+use super::sink::{Purge, Refusal, SendOutcome, Sink, SinkFactory};
+use super::source::Source;
+use super::stats::{DrainState, RETRY_REASONS};
+use super::stop::DrainReport;
+use super::watchdog::Watchdog;
+use super::window::Window;
+use super::{Drain, DrainHandles};
+use crate::error::{Disposition, chain};
+use crate::event::Seq;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Events handed over between two looks at the reports.
+const BURST: usize = 512;
+/// How long to sleep when there is nothing to send and nothing on its way: also the longest that a stop goes unnoticed.
+const IDLE: Duration = Duration::from_millis(100);
+/// How long to wait for what is on its way before the handle is given up: a request to a dead broker ends after
+/// `socket.timeout.ms` (20 s).
+const QUIESCE: Duration = Duration::from_secs(25);
+/// How long the reports of given-up events may take.
+const PURGED: Duration = Duration::from_secs(1);
+
+/// Why the line was stopped.
+#[derive(Debug)]
+struct Stop {
+    kind: StopKind,
+    refusal: Refusal,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum StopKind {
+    /// An event was not taken, or not read: nothing later is with the handle, everything on its way may end well.
+    NotSent,
+    /// An event came back: what the handle still holds must not overtake it.
+    CameBack,
+    /// The handle stands still: there is nothing to wait for.
+    Stalled,
+}
+
+#[derive(Debug)]
+enum LineEnd {
+    Finished,
+    Stopped(Stop),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Filled {
+    /// More can be sent at once.
+    Burst,
+    /// The window or the handle's queue is full.
+    Closed,
+    /// Everything durable was sent.
+    Empty,
+}
+
+/// What the loop keeps besides the seams.
+#[derive(Debug)]
+pub(super) struct Line {
+    feed: Feed,
+    inflight: InFlight,
+    window: Window,
+    acks: Acks,
+    board: Board,
+    watchdog: Watchdog,
+    passing: Backoff,
+    blocked: Backoff,
+    rng: fastrand::Rng,
+    reports: Vec<super::sink::Report>,
+    /// When Kafka last acknowledged something, or had nothing to acknowledge.
+    last_progress: Instant,
+    /// Where the acknowledged frontier was when the line was stopped: until it moves, the trouble is not over, however much other
+    /// partitions take.
+    stuck_at: Option<Seq>,
+    /// The source was read further than what Kafka has: rewind it before sending again.
+    rewind: bool,
+    /// Acknowledged events when the drain was told to finish.
+    acked_before: Option<u64>,
+}
+
+impl<S: Source, F: SinkFactory, C: Clock> Drain<S, F, C> {
+    /// Puts a drain together from its seams. `rng` decides only the jitter of delays.
+    pub fn assemble(source: S, factory: F, clock: C, handles: DrainHandles, rng: fastrand::Rng) -> Self {
+        let DrainHandles { stats, acks, on_acked, stop } = handles;
+        let line = Line {
+            feed: Feed::default(),
+            inflight: InFlight::default(),
+            window: Window::default(),
+            acks: Acks::new(Arc::clone(&stats), acks, on_acked),
+            board: Board::new(Arc::clone(&stats)),
+            watchdog: Watchdog::default(),
+            passing: Backoff::new(Duration::from_millis(100), Duration::from_secs(10)),
+            blocked: Backoff::new(Duration::from_secs(1), Duration::from_secs(30)),
+            rng,
+            reports: Vec::new(),
+            last_progress: clock.now(),
+            stuck_at: None,
+            rewind: false,
+            acked_before: None,
+        };
+        Self { source, factory, clock, stats, stop, line }
+    }
+
+    /// Drains until it is told to finish. Blocks: run it on a thread of its own.
+    pub fn run(mut self) -> DrainReport {
+        let mut in_doubt = 0;
+        while let Some(mut sink) = self.connect() {
+            match self.send_all(&mut sink) {
+                LineEnd::Finished => {
+                    in_doubt = self.confirm(&mut sink);
+                    sink.discard();
+                    break;
+                }
+                LineEnd::Stopped(stop) => {
+                    let refusal = self.quiesce(&mut sink, stop);
+                    sink.discard();
+                    self.back_off(&refusal);
+                }
+            }
+        }
+        self.line.board.show(DrainState::Stopped);
+        let acked = self.stats.acked.get() - self.line.acked_before.unwrap_or_default();
+        let left = self.source.durable().0.saturating_sub(self.source.acked().0);
+        let report = DrainReport { acked, left, in_doubt: in_doubt as u64 };
+        tracing::info!(acked = report.acked, left = report.left, in_doubt = report.in_doubt, "the drain has finished");
+        report
+    }
+
+    /// A fresh handle and a rewound source; `None` when there is no time left to use them.
+    fn connect(&mut self) -> Option<F::Sink> {
+        while !self.time_is_up() {
+            let refusal = match self.rewound().and_then(|()| self.factory.connect()) {
+                Ok(sink) => return Some(sink),
+                Err(refusal) => refusal,
+            };
+            self.announce(&refusal);
+            self.back_off(&refusal);
+        }
+        None
+    }
+
+    fn rewound(&mut self) -> Result<(), Refusal> {
+        if self.line.rewind {
+            self.source.rewind().map_err(|error| Refusal { class: UNREADABLE, detail: chain(&error) })?;
+            self.line.rewind = false;
+        }
+        Ok(())
+    }
+
+    /// Notes that the drain was told to finish, and says whether the time for sending is over.
+    fn time_is_up(&mut self) -> bool {
+        let Some(finish) = self.stop.finishing() else { return false };
+        if self.line.acked_before.is_none() {
+            self.line.acked_before = Some(self.stats.acked.get());
+            self.line.passing.reset();
+            self.line.blocked.reset();
+        }
+        self.clock.now() >= finish.stop_sending
+    }
+
+    fn send_all(&mut self, sink: &mut F::Sink) -> LineEnd {
+        while !self.time_is_up() {
+            let filled = match self.fill(sink) {
+                Ok(filled) => filled,
+                Err(stop) => return LineEnd::Stopped(stop),
+            };
+            let slice = slice(self.clock.now().saturating_duration_since(self.line.last_progress));
+            let patience = if filled == Filled::Closed { slice } else { Duration::ZERO };
+            if let Some(stop) = self.collect(sink, patience) {
+                return LineEnd::Stopped(stop);
+            }
+            let idle = self.line.inflight.span() == 0;
+            self.show_health(sink, filled == Filled::Empty && idle);
+            match filled {
+                Filled::Empty if !idle => self.source.wait(slice),
+                Filled::Empty if self.stop.finishing().is_some() => return LineEnd::Finished,
+                Filled::Empty => self.source.wait(IDLE),
+                Filled::Burst | Filled::Closed => {}
+            }
+        }
+        LineEnd::Finished
+    }
+
+    /// Hands over as much as fits, at most a burst.
+    fn fill(&mut self, sink: &mut F::Sink) -> Result<Filled, Stop> {
+        let Line { feed, inflight, window, last_progress, .. } = &mut self.line;
+        let now = self.clock.now();
+        if inflight.span() == 0 {
+            *last_progress = now;
+        }
+        for _ in 0..BURST {
+            if !window.admits(inflight.awaiting(), inflight.bytes(), inflight.span()) {
+                return Ok(Filled::Closed);
+            }
+            if !feed.seek(&mut self.source).map_err(|error| unread(&error))? {
+                return Ok(Filled::Empty);
+            }
+            let Some(next) = feed.current().map_err(|error| unread(&error))? else { return Ok(Filled::Empty) };
+            match sink.send(&next.event, next.seq, next.accepted_ms) {
+                SendOutcome::Sent => {
+                    inflight.push(next.seq, Sent::new(Arc::clone(next.payload), next.offset, next.len, now));
+                    let len = next.len;
+                    feed.advance(len);
+                }
+                SendOutcome::Full => return Ok(Filled::Closed),
+                SendOutcome::Refused(refusal) => {
+                    let detail = describe(next.seq, Some(&next.event), &refusal.detail);
+                    return Err(Stop { kind: StopKind::NotSent, refusal: Refusal { detail, ..refusal } });
+                }
+            }
+        }
+        Ok(Filled::Burst)
+    }
+
+    /// Books the reports that have come in; says whether they, or the handle, stop the line.
+    fn collect(&mut self, sink: &mut F::Sink, patience: Duration) -> Option<Stop> {
+        let settled = self.settle(sink, patience);
+        if let Some(refusal) = worse(settled.failure, sink.fatal()) {
+            return Some(Stop { kind: StopKind::CameBack, refusal });
+        }
+        if settled.acked > 0 && self.line.stuck_at.is_none_or(|stuck| self.source.acked() > stuck) {
+            self.recovered();
+        }
+        let now = self.clock.now();
+        if self.line.watchdog.stalled(now, sink.connected(), self.line.inflight.oldest()) {
+            let detail = format!("{} events are on their way without an answer", self.line.inflight.awaiting());
+            return Some(Stop { kind: StopKind::Stalled, refusal: Refusal { class: STALLED, detail } });
+        }
+        None
+    }
+
+    fn settle(&mut self, sink: &mut F::Sink, patience: Duration) -> Settled {
+        sink.poll(patience, &mut self.line.reports);
+        let Line { acks, inflight, reports, .. } = &mut self.line;
+        let (now, unix_ms) = (self.clock.now(), self.clock.unix_ms());
+        let settled = acks.settle(reports, inflight, &mut self.source, now, unix_ms);
+        self.stats.inflight.set(self.line.inflight.awaiting() as u64);
+        if settled.acked > 0 {
+            self.line.last_progress = now;
+        }
+        settled
+    }
+
+    /// Says what goes on while the line runs. A trouble stays on show until something was acknowledged, or nothing is left to send.
+    fn show_health(&mut self, sink: &mut F::Sink, nothing_to_do: bool) {
+        if nothing_to_do && sink.connected() && self.line.board.troubled() {
+            self.recovered();
+        }
+        match sink.take_trouble() {
+            Some(trouble) if trouble.class.disposition == Disposition::Block => self.announce(&trouble),
+            // The client goes on by itself, and logs it.
+            Some(trouble) => self.line.board.note(&trouble, self.clock.unix_ms()),
+            None => {}
+        }
+        if !self.line.board.troubled() {
+            self.line.board.show_plain(sink.connected());
+        }
+    }
+
+    fn recovered(&mut self) {
+        self.line.stuck_at = None;
+        self.line.passing.reset();
+        self.line.blocked.reset();
+        self.line.board.recovered(self.clock.now());
+    }
+
+    /// Collects every report that may still come. Returns the best explanation for the stop.
+    fn quiesce(&mut self, sink: &mut F::Sink, stop: Stop) -> Refusal {
+        let Stop { kind, mut refusal } = stop;
+        self.line.board.show(stopped_state(&refusal));
+        let mut purge = match kind {
+            StopKind::NotSent => None,
+            StopKind::CameBack => Some(Purge::Queued),
+            StopKind::Stalled => Some(Purge::All),
+        };
+        let deadline = self.stop.finishing().map(|finish| finish.deadline);
+        let mut limit = self.clock.now() + QUIESCE;
+        let mut all_purged = false;
+        loop {
+            if let Some(scope) = purge.take() {
+                sink.purge(scope);
+                all_purged = scope == Purge::All;
+            }
+            let settled = self.settle(sink, IDLE);
+            if settled.failure.is_some() && kind == StopKind::NotSent && !all_purged {
+                purge = Some(Purge::Queued);
+            }
+            if let Some(explained) = worse(Some(refusal.clone()), settled.failure) {
+                refusal = explained;
+            }
+            let now = self.clock.now();
+            let too_late = now >= limit || deadline.is_some_and(|deadline| now >= deadline);
+            if self.line.inflight.awaiting() == 0 || (too_late && all_purged) {
+                break;
+            }
+            if too_late {
+                purge = Some(Purge::All);
+                limit = now + PURGED;
+            }
+        }
+        self.forget_sent();
+        let label = if kind == StopKind::Stalled { "stalled" } else { retry_label(&refusal) };
+        if let Some(index) = RETRY_REASONS.iter().position(|reason| *reason == label) {
+            self.stats.retries[index].add(1);
+        }
+        self.announce(&refusal);
+        refusal
+    }
+
+    /// After this, sending starts again at the first event that Kafka does not have.
+    fn forget_sent(&mut self) {
+        self.line.inflight.clear();
+        self.line.feed.clear();
+        self.line.rewind = true;
+        let frontier = self.source.acked();
+        self.line.stuck_at = Some(frontier);
+        self.stats.inflight.set(0);
+    }
+
+    /// Waits for the confirmation of what was sent; returns how many events stay in doubt.
+    fn confirm(&mut self, sink: &mut F::Sink) -> usize {
+        let Some(finish) = self.stop.finishing() else { return 0 };
+        while self.line.inflight.awaiting() > 0 && self.clock.now() < finish.deadline {
+            let settled = self.settle(sink, Duration::from_millis(5));
+            if settled.failure.is_some() || sink.fatal().is_some() {
+                break;
+            }
+        }
+        if self.line.inflight.awaiting() > 0 {
+            sink.purge(Purge::Queued);
+            let _ = self.settle(sink, IDLE);
+        }
+        self.line.inflight.awaiting()
+    }
+
+    fn announce(&mut self, refusal: &Refusal) {
+        self.line.board.error(refusal, self.clock.now(), self.clock.unix_ms());
+        self.line.board.show(stopped_state(refusal));
+    }
+
+    fn back_off(&mut self, refusal: &Refusal) {
+        let Line { passing, blocked, rng, .. } = &mut self.line;
+        let somebody_must_act = matches!(refusal.class.disposition, Disposition::Block | Disposition::DeadLetter);
+        let delay = if somebody_must_act { blocked.next_delay(rng) } else { passing.next_delay(rng) };
+        self.clock.pause(&self.stop, delay);
+    }
+}
+
+/// How long to wait for something to happen while events are on their way: short while Kafka answers, so that latency stays low;
+/// longer in an outage, so that waiting costs nothing.
+fn slice(quiet: Duration) -> Duration {
+    match quiet.as_millis() {
+        0..200 => Duration::from_millis(1),
+        200..2_000 => Duration::from_millis(5),
+        _ => Duration::from_millis(20),
+    }
+}
+
+fn worse(first: Option<Refusal>, second: Option<Refusal>) -> Option<Refusal> {
+    match (first, second) {
+        (Some(first), Some(second)) if second.class.rank() > first.class.rank() => Some(second),
+        (first, second) => first.or(second),
+    }
+}
+
+fn unread(error: &FeedError) -> Stop {
+    let class = if matches!(error, FeedError::Read(_)) { UNREADABLE } else { MALFORMED };
+    Stop { kind: StopKind::NotSent, refusal: Refusal { class, detail: chain(error) } }
+}
+
+fn retry_label(refusal: &Refusal) -> &'static str {
+    match refusal.class.disposition {
+        Disposition::Fatal => "fatal",
+        Disposition::Retry => "transient",
+        Disposition::DeadLetter => "rejected",
+        Disposition::Block => "blocked",
+    }
+}
+
+/// What to show while the line stands. Until dead letters are built, an event that Kafka will never take blocks like an outage.
+fn stopped_state(refusal: &Refusal) -> DrainState {
+    let Refusal { class, detail } = refusal;
+    match class.disposition {
+        Disposition::Block | Disposition::DeadLetter => {
+            DrainState::Blocked { reason: class.reason, detail: format!("{}: {detail}", class.meaning) }
+        }
+        Disposition::Retry | Disposition::Fatal => DrainState::Recovering { reason: format!("{}: {detail}", class.meaning) },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Goal: the assembly can build the drain on one thread and run it on another.
+    #[test]
+    fn moves_to_its_thread() {
+        fn moves<T: Send + 'static>() {}
+        moves::<Drain>();
+    }
+
+    // Goal: a single event is confirmed within a millisecond of Kafka's answer, and an outage of hours costs no CPU.
+    #[test]
+    fn waits_short_while_kafka_answers_and_long_in_an_outage() {
+        assert_eq!(slice(Duration::ZERO), Duration::from_millis(1));
+        assert_eq!(slice(Duration::from_millis(199)), Duration::from_millis(1));
+        assert_eq!(slice(Duration::from_secs(3 * 3_600)), Duration::from_millis(20));
+    }
+}

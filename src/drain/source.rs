@@ -1,0 +1,60 @@
+//! The seam between the drain's loop and the buffer: [`Reader`] in the product, memory in the tests.
+
+use crate::buffer::{Leased, ReadError, Reader};
+use crate::event::Seq;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Events in seq order, and the books of what Kafka has; see the methods of [`Reader`].
+pub trait Source {
+    /// The next durable frame, or `None` when all of them were handed out.
+    fn next(&mut self) -> Result<Option<Leased>, ReadError>;
+    /// Whether Kafka already has the event.
+    fn is_acked(&self, seq: Seq) -> bool;
+    /// Blocks until there is something to hand out, or the timeout passes.
+    fn wait(&self, timeout: Duration);
+    /// Books events as delivered; returns how many were not booked before.
+    fn ack(&mut self, seqs: &[Seq]) -> usize;
+    /// Starts again at the first event that Kafka does not have.
+    fn rewind(&mut self) -> Result<(), ReadError>;
+    /// Everything up to here is at its end.
+    fn acked(&self) -> Seq;
+    /// Everything up to here is durable.
+    fn durable(&self) -> Seq;
+    /// Remembers the newest delivered place of a partition.
+    fn mark_partition(&mut self, topic: &Arc<str>, partition: i32, seq: Seq, offset: i64);
+}
+
+impl Source for Reader {
+    fn next(&mut self) -> Result<Option<Leased>, ReadError> {
+        Reader::next(self)
+    }
+
+    fn is_acked(&self, seq: Seq) -> bool {
+        Reader::is_acked(self, seq)
+    }
+
+    fn wait(&self, timeout: Duration) {
+        Reader::wait(self, timeout);
+    }
+
+    fn ack(&mut self, seqs: &[Seq]) -> usize {
+        Reader::ack(self, seqs)
+    }
+
+    fn rewind(&mut self) -> Result<(), ReadError> {
+        Reader::rewind(self)
+    }
+
+    fn acked(&self) -> Seq {
+        Reader::acked(self)
+    }
+
+    fn durable(&self) -> Seq {
+        Reader::durable(self)
+    }
+
+    fn mark_partition(&mut self, topic: &Arc<str>, partition: i32, seq: Seq, offset: i64) {
+        Reader::mark_partition(self, topic, partition, seq, offset);
+    }
+}
