@@ -27,6 +27,7 @@ mod stats;
 mod tests;
 mod watermark;
 
+use crate::config::BufferConfig;
 use crate::event::Seq;
 use crate::lifecycle::Receipt;
 use std::time::Instant;
@@ -43,6 +44,14 @@ pub use stats::BufferSnapshot;
 
 /// The file that says who writes here.
 pub(crate) const LOCK_NAME: &str = "LOCK";
+
+/// Largest payload of one batch in a buffer of these settings, in bytes; `wanted` is the largest that ingest means to append.
+///
+/// # Errors
+/// The sentence with which opening would refuse the settings.
+pub fn largest_batch(config: &BufferConfig, wanted: u64) -> Result<u64, String> {
+    capacity::Plan::new(config.max_bytes, config.segment_bytes, wanted).map(|plan| plan.max_payload())
+}
 
 /// What an append asks for besides being stored.
 #[derive(Debug)]

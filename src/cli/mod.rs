@@ -26,7 +26,6 @@ mod target;
 use clap::{CommandFactory, Parser, Subcommand};
 use std::ffi::OsString;
 
-pub use buffer::{StoppedBuffer, WaitingEvent};
 pub use check::{Check, Verdict};
 pub use exit::{Exit, Failure};
 pub use output::Output;

@@ -2,12 +2,12 @@
 //!
 //! A directory (`--dir`) is read without its lock and without changing anything, so that a relay may be running on it.
 
+mod directory;
 mod info;
 mod peek;
 
 use super::exit::{Exit, Failure};
 use super::output::Output;
-use crate::buffer::BufferSnapshot;
 use clap::{Args, Subcommand};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -39,43 +39,27 @@ struct WhereArgs {
     dir: Option<PathBuf>,
 }
 
-/// A buffer directory, opened to be looked at.
-pub trait StoppedBuffer {
-    /// As the relay would report it; what only a running relay knows (rates) is zero or absent.
-    ///
-    /// # Errors
-    /// One sentence.
-    fn snapshot(&self) -> Result<BufferSnapshot, String>;
-
-    /// Up to `limit` waiting events with a seq of at least `from`, in seq order; only those of `source` when one is named, as
-    /// `source_id` or as `source_type/source_id`.
-    ///
-    /// # Errors
-    /// One sentence.
-    fn peek(&self, from: u64, limit: usize, source: Option<&str>) -> Result<Vec<WaitingEvent>, String>;
-}
-
 /// One waiting event, as `GET /v1/buffer/events` gives it.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-pub struct WaitingEvent {
+struct WaitingEvent {
     /// Its place in the buffer.
-    pub seq: u64,
+    seq: u64,
     /// When it was accepted, in Unix milliseconds.
-    pub accepted_ms: u64,
+    accepted_ms: u64,
     /// Its id.
-    pub id: String,
+    id: String,
     /// Its type.
     #[serde(rename = "type")]
-    pub kind: String,
+    kind: String,
     /// What kind of thing the source is.
-    pub source_type: String,
+    source_type: String,
     /// Which one: the Kafka key.
-    pub source_id: String,
+    source_id: String,
     /// Size of its value in bytes.
-    pub bytes: u64,
+    bytes: u64,
     /// The full event; absent when the answer would grow too large.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub value: Option<Box<RawValue>>,
+    value: Option<Box<RawValue>>,
 }
 
 /// Runs the subcommand.

@@ -1,14 +1,14 @@
 //! `dualstream buffer peek`
 
-use super::super::assembly;
 use super::super::exit::{Exit, Failure};
 use super::super::http_client::Client;
 use super::super::human::{count, plain};
 use super::super::output::Output;
 use super::super::status::get_json;
 use super::super::target::{self, Door, TargetArgs, block_on};
-use super::{StoppedBuffer, WaitingEvent, WhereArgs};
+use super::{WaitingEvent, WhereArgs, directory};
 use clap::Args;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Most events that are asked for at once: the most that a relay gives.
@@ -52,14 +52,14 @@ pub(super) struct PeekArgs {
 
 /// Where pages of events come from.
 enum Pages {
-    Directory(Box<dyn StoppedBuffer>),
+    Directory(PathBuf),
     Relay(Client),
 }
 
 /// Looks and prints.
 pub(super) fn run(args: &PeekArgs, out: &mut Output) -> Result<Exit, Failure> {
     let pages = match &args.place.dir {
-        Some(dir) => Pages::Directory(assembly::open_buffer(dir)?),
+        Some(dir) => Pages::Directory(dir.clone()),
         None => Pages::Relay(args.target.client(Door::Ops, args.timeout)?),
     };
     block_on(async {
@@ -81,14 +81,14 @@ pub(super) fn run(args: &PeekArgs, out: &mut Output) -> Result<Exit, Failure> {
 
 impl Pages {
     async fn page(&self, from: u64, limit: usize, source: Option<&str>) -> Result<Vec<WaitingEvent>, Failure> {
-        let failed = |message: String| Failure::new(Exit::Failed, message);
         match self {
-            Self::Directory(buffer) => buffer.peek(from, limit, source).map_err(failed),
+            Self::Directory(dir) => directory::events(dir, from, limit, source),
             Self::Relay(client) => {
                 let source = source.map(|source| format!("&source={}", percent_encode(source))).unwrap_or_default();
                 let mut reply = get_json(client, &format!("/v1/buffer/events?from={from}&limit={limit}{source}")).await?;
                 let events = reply.get_mut("events").map(serde_json::Value::take).unwrap_or_default();
-                serde_json::from_value(events).map_err(|error| failed(format!("the relay's answer is not understood: {error}")))
+                let not_understood = |error| Failure::new(Exit::Failed, format!("the relay's answer is not understood: {error}"));
+                serde_json::from_value(events).map_err(not_understood)
             }
         }
     }

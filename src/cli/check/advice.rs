@@ -1,15 +1,14 @@
 //! Settings that are valid but may not be what was meant. Pure.
 
+use super::super::exit::Exit;
 use super::Check;
+use crate::buffer::largest_batch;
 use crate::config::units::{show_size, show_time};
 use crate::config::{Config, redact_url};
 use std::time::Duration;
 
 /// What Kubernetes gives a pod to stop when its specification says nothing.
 const KUBERNETES_DEFAULT_GRACE: Duration = Duration::from_secs(30);
-
-/// The largest segment that fits four times in the buffer; a request is never split over segments.
-const MIN_SEGMENTS: u64 = 4;
 
 /// What to say about valid settings.
 pub(super) fn about(config: &Config) -> Vec<Check> {
@@ -25,16 +24,22 @@ fn notifications(config: &Config) -> Check {
     Check::ok("notifications", text)
 }
 
+/// Asks the buffer itself: how it divides its bytes is its own affair.
 fn request_size(config: &Config) -> Option<Check> {
-    let segment = config.buffer.segment_bytes.unwrap_or(config.buffer.max_bytes / MIN_SEGMENTS);
-    (config.ingest.max_body_bytes > segment).then(|| {
-        let body = show_size(config.ingest.max_body_bytes);
-        Check::warn(
-            "request size",
-            format!("a request of ingest.max_body_bytes ({body}) is larger than a segment of the buffer can be ({})", show_size(segment)),
-            "lower ingest.max_body_bytes, or raise buffer.max_bytes or buffer.segment_bytes",
-        )
-    })
+    let wanted = config.ingest.max_body_bytes;
+    match largest_batch(&config.buffer, wanted) {
+        Err(problem) => Some(Check::fail("buffer", Exit::Usage, problem, "raise buffer.max_bytes, or lower buffer.segment_bytes")),
+        Ok(largest) => (largest < wanted).then(|| {
+            Check::warn(
+                "request size",
+                format!(
+                    "a request of ingest.max_body_bytes ({}) may not fit into a segment, which holds {largest} bytes",
+                    show_size(wanted)
+                ),
+                "lower ingest.max_body_bytes, or raise buffer.max_bytes or buffer.segment_bytes",
+            )
+        }),
+    }
 }
 
 fn grace(config: &Config) -> Option<Check> {
@@ -83,11 +88,21 @@ mod tests {
     fn advice() {
         assert_eq!(warnings(|_| {}), [""; 0]);
         assert_eq!(warnings(|config| config.buffer.max_bytes = 63 << 20), ["request size"]);
-        assert_eq!(warnings(|config| config.buffer.max_bytes = 64 << 20), [""; 0]);
+        assert_eq!(warnings(|config| config.buffer.max_bytes = 512 << 20), [""; 0]);
         assert_eq!(warnings(|config| config.shutdown.grace = Duration::from_secs(30)), ["grace"]);
         assert_eq!(warnings(|config| (config.ops.listen, config.ops.socket) = (None, None)), ["ops"]);
         let open_socket = |config: &mut Config| (config.ingest.socket, config.ingest.socket_mode) = (Some("/s".into()), 0o666);
         assert_eq!(warnings(open_socket), ["socket mode"]);
+    }
+
+    // Goal: limits that the buffer cannot divide are found by the check, not at the start.
+    #[test]
+    fn a_buffer_that_cannot_be_divided() {
+        let mut config = Config::default();
+        (config.buffer.max_bytes, config.buffer.segment_bytes) = (1 << 20, Some(256 << 10));
+        let found = request_size(&config).unwrap();
+        assert_eq!((found.verdict, found.exit_on_fail), (Verdict::Fail, Exit::Usage));
+        assert!(found.text.contains("at least 4 segments must fit"), "{}", found.text);
     }
 
     // Goal: the password of Redis is not in the output that people paste into tickets.

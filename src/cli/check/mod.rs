@@ -1,11 +1,12 @@
 //! `dualstream check`: is it set up right? Everything that can be known before events flow.
 //!
-//! A check is a name, a verdict, a sentence and, when something is wrong, a cure. Those of the settings are here; those that connect
-//! (Kafka, Redis, disk) belong to their stages and come from `assembly`.
+//! A check is a name, a verdict, a sentence and, when something is wrong, a cure. The stages find the facts; what they mean for the
+//! user is said here.
 
 mod advice;
+mod disk;
+mod redis;
 
-use super::assembly;
 use super::exit::{Exit, Failure};
 use super::human::plain;
 use super::output::{Output, Paint};
@@ -83,6 +84,13 @@ impl Check {
     }
 }
 
+/// Looks at a peer, or at the disk. Blocking, bounded in time.
+type Probe = fn(&Config) -> Vec<Check>;
+
+/// What `--connect` tries, in the order of the report.
+// MERGE: kafka::checks first, from crate::drain::probe; and in `look` crate::drain::check_properties, always.
+const PROBES: &[Probe] = &[redis::checks, disk::checks];
+
 /// Checks and prints.
 pub(super) fn run(args: &CheckArgs, out: &mut Output) -> Result<Exit, Failure> {
     let checks = match load(&args.settings.sources()) {
@@ -102,9 +110,8 @@ fn look(config: &Config, args: &CheckArgs) -> Vec<Check> {
     let from = args.settings.file().map_or_else(|| "no file".to_owned(), |path| path.display().to_string());
     let mut checks = vec![Check::ok("settings", format!("the settings are valid ({from}, environment and flags)"))];
     checks.extend(advice::about(config));
-    checks.extend(assembly::setting_checks(config));
     if args.connect {
-        checks.extend(assembly::connection_checks().iter().flat_map(|probe| probe(config)));
+        checks.extend(PROBES.iter().flat_map(|probe| probe(config)));
     }
     checks
 }
