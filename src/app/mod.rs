@@ -151,6 +151,16 @@ impl App {
         Arc::clone(&self.source)
     }
 
+    /// Lets SIGTERM and SIGINT ask for the end.
+    pub fn listen_to_signals(&self) {
+        let trigger = self.trigger.clone();
+        drop(self.runtime.spawn(async move {
+            if let Err(error) = trigger.listen_to_signals().await {
+                tracing::error!(%error, "cannot hear signals: stop the relay with SIGKILL, or mend this");
+            }
+        }));
+    }
+
     /// Runs until the trigger asks for the end or a stage fails, then ends in order. Blocks.
     pub fn run(self) -> Outcome {
         let Self { config, runtime, trigger, source, ops, ingest, gauges, committer, keeper, closer, drain, drain_stop, notify, addresses } =

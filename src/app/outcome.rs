@@ -1,4 +1,4 @@
-//! How a run ended, and the exit code for it.
+//! How a run ended.
 
 use crate::drain::DrainReport;
 use crate::notify::NotifyReport;
@@ -17,15 +17,6 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// 0 done · 1 failed while running · 5 deadline passed with events still on disk.
-    pub fn exit_code(&self) -> u8 {
-        match (&self.failed, self.left) {
-            (Some(_), _) => 1,
-            (None, 0) => 0,
-            (None, _) => 5,
-        }
-    }
-
     pub(super) fn log(&self) {
         let Self { drained, left, notified, failed } = self;
         let (acked, in_doubt) = (drained.acked, drained.in_doubt);

@@ -1,11 +1,54 @@
 //! Where `dualstream run` meets the assembled relay.
 
 use super::exit::{Exit, Failure};
+use crate::app::{App, AppError, Outcome};
+use crate::buffer::OpenError;
 use crate::config::Config;
+use crate::drain::check_properties;
+use crate::error::chain;
+use crate::shutdown::Trigger;
 
 /// Runs the relay until it has stopped.
 pub(super) fn run_relay(config: Config) -> Result<Exit, Failure> {
-    // MERGE: crate::app::run(config), its error through crate::error::chain, events left on disk as Exit::LeftOnDisk.
-    drop(config);
-    Err(Failure::new(Exit::Failed, "this build has no relay"))
+    let refused = check_properties(&config.kafka.properties);
+    if !refused.is_empty() {
+        return Err(Failure::new(Exit::Usage, refused.join("\n")));
+    }
+    let trigger = Trigger::default();
+    let app = App::build(config, trigger.clone()).map_err(|error| Failure::new(exit_for(&error), chain(&error)))?;
+    app.listen_to_signals();
+    Ok(exit_of(&app.run()))
+}
+
+/// Settings that can never work are the caller's to mend; everything else may work later.
+fn exit_for(error: &AppError) -> Exit {
+    match error {
+        AppError::Topic(_)
+        | AppError::Drain(_)
+        | AppError::Notify(_)
+        | AppError::Buffer(OpenError::Settings(_) | OpenError::NotABuffer { .. } | OpenError::NotDurable { .. }) => Exit::Usage,
+        _ => Exit::Failed,
+    }
+}
+
+fn exit_of(outcome: &Outcome) -> Exit {
+    match (&outcome.failed, outcome.left) {
+        (Some(_), _) => Exit::Failed,
+        (None, 0) => Exit::Done,
+        (None, _) => Exit::LeftOnDisk,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Goal: a script can tell from the exit code whether events are still on disk.
+    #[test]
+    fn exit_codes() {
+        let outcome = |left, failed: Option<&str>| Outcome { left, failed: failed.map(ToOwned::to_owned), ..Outcome::default() };
+        assert_eq!(exit_of(&outcome(0, None)), Exit::Done);
+        assert_eq!(exit_of(&outcome(3, None)), Exit::LeftOnDisk);
+        assert_eq!(exit_of(&outcome(3, Some("the disk failed"))), Exit::Failed);
+    }
 }

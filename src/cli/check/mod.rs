@@ -5,6 +5,7 @@
 
 mod advice;
 mod disk;
+mod kafka;
 mod redis;
 
 use super::exit::{Exit, Failure};
@@ -88,8 +89,7 @@ impl Check {
 type Probe = fn(&Config) -> Vec<Check>;
 
 /// What `--connect` tries, in the order of the report.
-// MERGE: kafka::checks first, from crate::drain::probe; and in `look` crate::drain::check_properties, always.
-const PROBES: &[Probe] = &[redis::checks, disk::checks];
+const PROBES: &[Probe] = &[kafka::checks, redis::checks, disk::checks];
 
 /// Checks and prints.
 pub(super) fn run(args: &CheckArgs, out: &mut Output) -> Result<Exit, Failure> {
@@ -109,6 +109,7 @@ pub(super) fn run(args: &CheckArgs, out: &mut Output) -> Result<Exit, Failure> {
 fn look(config: &Config, args: &CheckArgs) -> Vec<Check> {
     let from = args.settings.file().map_or_else(|| "no file".to_owned(), |path| path.display().to_string());
     let mut checks = vec![Check::ok("settings", format!("the settings are valid ({from}, environment and flags)"))];
+    checks.extend(kafka::properties(config));
     checks.extend(advice::about(config));
     if args.connect {
         checks.extend(PROBES.iter().flat_map(|probe| probe(config)));

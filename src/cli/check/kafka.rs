@@ -1,0 +1,48 @@
+//! Will events arrive? Settings that the guarantees forbid, and what the cluster says.
+
+use super::super::exit::Exit;
+use super::Check;
+use crate::config::Config;
+use crate::drain::{KafkaFacts, check_properties, probe};
+use crate::error::chain;
+use std::time::Duration;
+
+/// How long the cluster may take to answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Properties that would break a guarantee; each sentence says which and why.
+pub(super) fn properties(config: &Config) -> Vec<Check> {
+    let refused = check_properties(&config.kafka.properties).into_iter();
+    refused.map(|text| Check::fail("kafka.properties", Exit::Usage, text, "remove it from kafka.properties")).collect()
+}
+
+/// Looks at the cluster and the topic.
+pub(super) fn checks(config: &Config) -> Vec<Check> {
+    match probe(&config.kafka, PATIENCE) {
+        Ok(facts) => judge(&facts, config),
+        Err(error) => {
+            let cure = "correct kafka.brokers or kafka.topic, or start Kafka; until then events wait in the buffer";
+            vec![Check::fail("kafka", Exit::Unreachable, chain(&error), cure)]
+        }
+    }
+}
+
+fn judge(facts: &KafkaFacts, config: &Config) -> Vec<Check> {
+    let topic = match &facts.topic {
+        Some((topic, partitions)) => format!("topic {topic} has {partitions} partitions"),
+        None => "the topic depends on the event and is not looked at".to_owned(),
+    };
+    let mut checks = vec![Check::ok("kafka", format!("{} answers; {topic}", facts.brokers.join(", ")))];
+    if let Some(most) = facts.max_message_bytes
+        && config.ingest.max_event_bytes > most
+    {
+        let text =
+            format!("ingest.max_event_bytes is {} but the topic takes {most} at most (max.message.bytes)", config.ingest.max_event_bytes);
+        checks.push(Check::warn(
+            "kafka",
+            text,
+            format!("lower ingest.max_event_bytes below {most}, or raise the topic's max.message.bytes"),
+        ));
+    }
+    checks
+}
