@@ -265,7 +265,8 @@ mod tests {
                 prop_assert_eq!(event.source_type, id);
                 prop_assert_eq!(event.source_id, text);
                 prop_assert_eq!(event.traceparent, trace.as_deref());
-                prop_assert_eq!(event.value, format!("{id}{value}").as_bytes());
+                let stored = format!("{id}{value}");
+                prop_assert_eq!(event.value, stored.as_bytes());
             }
         }
 
