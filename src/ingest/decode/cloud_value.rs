@@ -7,6 +7,7 @@ use super::error::DecodeError;
 use super::fields::name_problem;
 use super::source::split;
 use super::text::Slot;
+use crate::ingest::json_text::push_string;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use std::borrow::Cow;
@@ -149,7 +150,7 @@ fn put_payload(out: &mut String, payload: Option<Payload<'_>>) {
 /// Writes a member whose value is text; gives where the text stands when it stands there verbatim.
 fn put_member(out: &mut String, name: &str, text: &str) -> Option<usize> {
     put_name(out, name);
-    put_string(out, text)
+    push_string(out, text)
 }
 
 fn put_raw(out: &mut String, name: &str, json: &str) {
@@ -159,20 +160,8 @@ fn put_raw(out: &mut String, name: &str, json: &str) {
 
 fn put_name(out: &mut String, name: &str) {
     out.push(if out.is_empty() { '{' } else { ',' });
-    put_string(out, name);
+    push_string(out, name);
     out.push(':');
-}
-
-fn put_string(out: &mut String, text: &str) -> Option<usize> {
-    let verbatim = text.bytes().all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\');
-    if !verbatim {
-        out.push_str(&serde_json::Value::from(text).to_string());
-        return None;
-    }
-    out.push('"');
-    let at = out.len();
-    out.extend([text, "\""]);
-    Some(at)
 }
 
 fn placed(at: Option<usize>, text: &str) -> Name<'_> {

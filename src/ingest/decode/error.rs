@@ -41,6 +41,19 @@ pub enum DecodeError {
     Invalid(FieldErrors),
 }
 
+impl DecodeError {
+    /// How many events are refused by it, as far as they were counted; at least 1.
+    pub fn events(&self) -> u32 {
+        match self {
+            Self::NotUtf8 { .. } | Self::Empty => 1,
+            Self::Malformed(malformed) => malformed.index.unwrap_or_default() + 1,
+            Self::EventTooLarge { index, .. } => index + 1,
+            Self::TooManyEvents { max } => max + 1,
+            Self::Invalid(errors) => errors.events,
+        }
+    }
+}
+
 /// Bytes that are no JSON.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Malformed {

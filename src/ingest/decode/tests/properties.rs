@@ -43,7 +43,7 @@ proptest! {
     #[test]
     fn valid_events_round_trip(events in prop::collection::vec(event(), 1..8), pretty in any::<bool>()) {
         let array = if pretty { serde_json::to_string_pretty(&events) } else { serde_json::to_string(&events) }.unwrap();
-        let lines: String = events.iter().map(|event| format!("{event}\n")).collect();
+        let lines = events.iter().map(Value::to_string).collect::<Vec<_>>().join("\n");
         for (format, body) in [(Format::Json, array), (Format::JsonLines, lines)] {
             let decoded = decode(format, &HeaderMap::new(), body.as_bytes()).unwrap();
             prop_assert_eq!(decoded.batch.count() as usize, events.len());
@@ -92,7 +92,7 @@ proptest! {
     fn nearly_events_are_answered(event in event(), at in any::<prop::sample::Index>(), byte in any::<u8>(), cut in any::<bool>()) {
         let mut body = event.to_string().into_bytes();
         let at = at.index(body.len());
-        if cut { body.truncate(at) } else { body[at] = byte };
+        if cut { body.truncate(at) } else { body[at] = byte }
         for format in FORMATS {
             let is_json = serde_json::from_slice::<serde::de::IgnoredAny>(&body).is_ok();
             match decode(format, &HeaderMap::new(), &body) {
