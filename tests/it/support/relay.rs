@@ -191,7 +191,7 @@ fn spawn(command: &Command) -> (Process, Bound) {
     let process = Process::spawn("relay", command);
     let bound = process.wait_line("ready line", READY, |line| {
         let line: Value = serde_json::from_str(line).ok()?;
-        let fields = line.get("fields")?;
+        let fields = &line;
         let field = |name: &str| {
             let address = fields.get(name).and_then(Value::as_str);
             address.unwrap_or_default().to_owned()
