@@ -6,30 +6,29 @@
 use std::time::Duration;
 
 /// The delays of one series of attempts.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Backoff {
-    first: Duration,
-    cap: Duration,
-    ceiling: Duration,
-    rng: fastrand::Rng,
+    min: Duration,
+    max: Duration,
+    next: Duration,
 }
 
 impl Backoff {
-    /// A series whose delays start at most at `first` and never exceed `cap`.
-    pub(super) fn new(first: Duration, cap: Duration, seed: u64) -> Self {
-        Self { first, cap, ceiling: first, rng: fastrand::Rng::with_seed(seed) }
+    /// Delays that double from about `min` to about `max` and then stay there.
+    pub(super) fn new(min: Duration, max: Duration) -> Self {
+        Self { min, max, next: min }
     }
 
-    /// The next delay, between half of the current ceiling and the whole; the ceiling doubles up to the cap.
-    pub(super) fn next_delay(&mut self) -> Duration {
-        let delay = self.ceiling.mul_f64(0.5 + self.rng.f64() / 2.0);
-        self.ceiling = self.ceiling.saturating_mul(2).min(self.cap);
-        delay
+    /// The next delay: a random point in the upper half of the current step.
+    pub(super) fn next_delay(&mut self, rng: &mut fastrand::Rng) -> Duration {
+        let step = self.next;
+        self.next = (step * 2).min(self.max);
+        step.mul_f64(0.5 + 0.5 * rng.f64())
     }
 
     /// Starts over: something worked.
     pub(super) fn reset(&mut self) {
-        self.ceiling = self.first;
+        self.next = self.min;
     }
 }
 
@@ -37,22 +36,22 @@ impl Backoff {
 mod tests {
     use super::*;
 
-    const FIRST: Duration = Duration::from_millis(100);
-    const CAP: Duration = Duration::from_secs(5);
+    const MIN: Duration = Duration::from_millis(100);
+    const MAX: Duration = Duration::from_secs(5);
 
     fn delays(seed: u64) -> Vec<Duration> {
-        let mut backoff = Backoff::new(FIRST, CAP, seed);
-        (0..20).map(|_| backoff.next_delay()).collect()
+        let (mut backoff, mut rng) = (Backoff::new(MIN, MAX), fastrand::Rng::with_seed(seed));
+        (0..20).map(|_| backoff.next_delay(&mut rng)).collect()
     }
 
     // Goal: delays grow from 100 ms to 5 s, never beyond, and never below half of their step.
     #[test]
     fn stays_within_its_bounds() {
         for seed in 0..200 {
-            let mut ceiling = FIRST;
+            let mut step = MIN;
             for delay in delays(seed) {
-                assert!(delay >= ceiling / 2 && delay <= ceiling, "{delay:?} at ceiling {ceiling:?}");
-                ceiling = (ceiling * 2).min(CAP);
+                assert!(delay >= step / 2 && delay <= step, "{delay:?} at step {step:?}");
+                step = (step * 2).min(MAX);
             }
         }
     }
@@ -67,11 +66,11 @@ mod tests {
     // Goal: after a success the next failure is met quickly again.
     #[test]
     fn starts_over_after_a_success() {
-        let mut backoff = Backoff::new(FIRST, CAP, 7);
+        let (mut backoff, mut rng) = (Backoff::new(MIN, MAX), fastrand::Rng::with_seed(7));
         for _ in 0..10 {
-            backoff.next_delay();
+            backoff.next_delay(&mut rng);
         }
         backoff.reset();
-        assert!(backoff.next_delay() <= FIRST);
+        assert!(backoff.next_delay(&mut rng) <= MIN);
     }
 }

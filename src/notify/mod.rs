@@ -30,5 +30,6 @@ mod worker;
 pub use notifier::ConnectError;
 pub use probe::{ProbeError, RedisFacts, probe};
 pub use queue::NotifyQueue;
+pub use redis::UrlError;
 pub use run::{BuildError, LAST_WORDS, Notify, NotifyReport};
 pub use stats::{DROP_REASONS, DropReason, NotifyStats};
