@@ -19,6 +19,6 @@ pub enum Disposition {
 ///
 /// The project's errors do not repeat their source in their own text, so that each cause appears once.
 pub fn chain(error: &dyn Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
+    let causes = std::iter::successors(Some(error), |&error| error.source());
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
