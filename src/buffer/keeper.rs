@@ -176,7 +176,9 @@ impl Keeper {
     /// Whether another segment stays within the bound and leaves the volume the free space that belongs to others.
     fn may_grow(&mut self, bytes: u64) -> bool {
         let Plan { segment_bytes, max_segments, .. } = self.shared.plan;
-        if bytes + segment_bytes > max_segments * segment_bytes {
+        // A segment whose header rotted is kept whole in quarantine, beyond what is set apart for it.
+        let beyond = quarantine::usage(&*self.shared.storage).0.saturating_sub(self.shared.plan.quarantine_bytes);
+        if bytes + beyond + segment_bytes > max_segments * segment_bytes {
             return false;
         }
         match self.shared.storage.free_bytes() {

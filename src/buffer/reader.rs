@@ -49,6 +49,8 @@ pub struct Reader {
     segment: Option<Arc<Segment>>,
     scanner: Scanner,
     leases: VecDeque<Lease>,
+    /// From this seq on nothing was ever leased, so nothing can be at its end: spares a lock per event.
+    fresh_from: u64,
 }
 
 /// Ends a [`Reader::wait`] early; clones share it.
@@ -67,8 +69,12 @@ impl ReaderWaker {
 
 impl Reader {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
-        let next_seq = lock(&shared.marks).watermark.frontier() + 1;
-        Self { shared, next_seq, segment_id: 0, offset: DATA_START, segment: None, scanner: Scanner::default(), leases: VecDeque::new() }
+        let (next_seq, fresh_from) = {
+            let marks = lock(&shared.marks);
+            (marks.watermark.frontier() + 1, marks.watermark.highest_ended() + 1)
+        };
+        let (scanner, leases) = (Scanner::default(), VecDeque::new());
+        Self { shared, next_seq, segment_id: 0, offset: DATA_START, segment: None, scanner, leases, fresh_from }
     }
 
     /// A handle that ends [`Reader::wait`] early.
@@ -100,7 +106,7 @@ impl Reader {
 
     /// Whether an event is at its end already (acked out of order before a rewind or a restart): it must not be sent again.
     pub fn is_acked(&self, seq: Seq) -> bool {
-        lock(&self.shared.marks).watermark.ended(seq.0)
+        seq.0 < self.fresh_from && lock(&self.shared.marks).watermark.ended(seq.0)
     }
 
     /// Blocks until something is there to hand out, the timeout passes, or [`ReaderWaker::wake`] is called.
@@ -133,6 +139,7 @@ impl Reader {
     /// Goes back to the first event that is not acknowledged; [`Reader::next_frame`] starts there again.
     pub fn rewind(&mut self) {
         if let Some(first) = self.leases.front().copied() {
+            self.fresh_from = self.fresh_from.max(self.next_seq);
             self.next_seq = first.first_seq;
             self.segment_id = first.position.segment_id;
             self.offset = first.position.offset;

@@ -214,10 +214,11 @@ pub(crate) fn read_header(file: &dyn StorageFile) -> io::Result<Result<(SegmentH
 }
 
 /// Turns a file (new or a spare named `from`) into the segment `header`, durably: its name and header survive a crash before its first
-/// frame is written.
+/// frame is written. Until both are there it is called a spare, so that a crash half-way leaves nothing that looks damaged.
 pub(crate) fn prepare(storage: &dyn Storage, from: Option<&str>, header: SegmentHeader) -> io::Result<Segment> {
     let name = segment_name(header.segment_id);
-    let source = from.unwrap_or(&name);
+    let fresh = spare_name(header.segment_id);
+    let source = from.unwrap_or(&fresh);
     let file = storage.open(source, if from.is_some() { OpenMode::ReadWrite } else { OpenMode::Create })?;
     if from.is_none()
         && let Err(error) = file.allocate(header.capacity)
@@ -231,9 +232,7 @@ pub(crate) fn prepare(storage: &dyn Storage, from: Option<&str>, header: Segment
     front[..HEADER_LEN].copy_from_slice(&header.encode());
     write_full(&*file, &front, 0)?;
     file.sync_data()?;
-    if source != name {
-        storage.rename(source, &name)?;
-    }
+    storage.rename(source, &name)?;
     storage.sync_dir("")?;
     Ok(Segment::new(name, header, file, DATA_START, None))
 }
