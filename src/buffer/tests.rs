@@ -325,11 +325,13 @@ fn a_segment_that_was_read_out_is_not_looked_at_again() {
     while frames_in(&segment_files(dir.path())[0]) < 4 {
         thread::yield_now();
     }
-    let big: Vec<String> = (0..4).map(|n| format!("{n}{}", "x".repeat(16 << 10))).collect();
+    // Each needs a segment of its own, so the first one's last frame stays the mark, until its file is written over.
+    let len = usize::try_from(buffer.appender.max_batch_bytes()).unwrap() / 2 - 100;
     let mut stored = 3;
-    while buffer.append(batch(&big), Duration::from_millis(300)).is_ok() {
-        stored += 4;
+    while buffer.append(batch(&["x".repeat(len)]), Duration::from_millis(300)).is_ok() {
+        stored += 1;
     }
+    assert!(stored > 12);
     let seqs: Vec<u64> = buffer.read_all().into_iter().map(|(seq, _)| seq).collect();
     assert_eq!(seqs, (4..=stored).collect::<Vec<_>>());
     let snapshot = buffer.gauges.snapshot();
