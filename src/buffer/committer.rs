@@ -141,8 +141,12 @@ impl Committer {
             queue = woken;
             queue.committer_sleeps = false;
             let idle = timed_out.timed_out() && queue.pending.is_empty();
-            if idle && !self.marked && queue.capacity.admit_mark() {
-                return Work::Mark;
+            if idle && !self.marked {
+                if queue.capacity.admit_mark() {
+                    return Work::Mark;
+                }
+                // No room for it before the next segment: asking again would change nothing.
+                self.marked = true;
             }
         }
     }
@@ -256,12 +260,13 @@ impl Committer {
         let shared = &*self.shared;
         let durable = shared.volume.durable;
         let mut replies = Vec::with_capacity(self.written.len());
-        let mut events = 0;
+        let (mut events, mut bytes) = (0, 0);
         let mut recent = lock(&shared.recent);
         for written in self.written.drain(..) {
             let Written { header, position, payload, receipts, reply } = written;
             let (first_seq, count) = (Seq(header.first_seq), header.count);
             events += u64::from(count);
+            bytes += header.stored_len();
             // Before the durable mark moves: an ack can only come after it.
             if let Some(receipts) = receipts {
                 shared.acks.register(first_seq, count, receipts);
@@ -270,6 +275,8 @@ impl Committer {
             replies.push((reply, Appended { first_seq, count, durable }, header.accepted_ms));
         }
         drop(recent);
+        shared.meters.stored_events.add(events);
+        shared.meters.stored_bytes.add(bytes);
         let mut marks = lock(&shared.marks);
         marks.durable = self.durable_seq;
         marks.backlog += events;
@@ -342,6 +349,8 @@ impl Committer {
         let unwritten: u64 = pending.iter().map(|pending| u64::from(pending.batch.count())).sum();
         let ready = lock(&shared.segments).ready.len() as u64;
         queue.capacity.start_over(ready, written + unwritten);
+        // Whoever waits may fit into the segments that are prepared: those have their blocks.
+        shared.grant(&mut queue);
         drop(queue);
         tracing::warn!(events = written + unwritten, "the volume is full: these events were refused");
         let detail = shared.full_detail();

@@ -56,7 +56,7 @@ impl Gauges {
         let fill_events = if shared.max_events > 0 { events as f64 / shared.max_events as f64 } else { 0.0 };
         let fill = if backlog == 0 { 0.0 } else { fill_bytes.max(fill_events).min(1.0) };
         let grows = rate.stored - rate.acked;
-        let bytes_per_event = (bound.saturating_sub(room)) as f64 / (backlog.max(1)) as f64;
+        let bytes_per_event = shared.meters.stored_bytes.get() as f64 / shared.meters.stored_events.get().max(1) as f64;
         let events_left = if shared.max_events > 0 { shared.max_events.saturating_sub(events) as f64 } else { f64::INFINITY };
         let events_to_full = (room as f64 / bytes_per_event.max(1.0)).min(events_left);
         BufferSnapshot {

@@ -160,6 +160,8 @@ fn walk(opened: &Opened, visitor: &mut dyn FnMut(&super::log::frame::FrameHeader
                 at += header.stored_len();
             }
             Ok(Found::BadPayload(header)) => at += header.stored_len(),
+            // The end of what was written so far; behind it lie only stale bytes.
+            Ok(Found::NoFrame { blank: true }) if opened.seal.is_none() => return false,
             Ok(Found::NoFrame { .. }) => match scanner.resync(file, seed, at, limit, 0) {
                 Ok(Some((good, _))) => at = good,
                 _ => return false,

@@ -3,7 +3,7 @@
 //! Runs on a thread of its own, so that neither commits nor the drain wait for it. Order, which nothing may change: the cursor is durable
 //! before a segment behind it is reused; a segment's header and name are durable before the committer may take it.
 
-use super::capacity::Plan;
+use super::capacity::{MIN_SEGMENTS, Plan};
 use super::log::cursor::{Cursor, Marks};
 use super::log::quarantine;
 use super::log::recovery::random_bytes;
@@ -31,11 +31,14 @@ pub struct Keeper {
     /// What the cursor on disk says.
     written: Marks,
     retry_at: Option<Instant>,
+    /// Troubles that the log knows of: each is told when it begins, not at every attempt.
+    told_no_segment: bool,
+    told_not_freed: bool,
 }
 
 impl Keeper {
     pub(super) fn new(shared: Arc<Shared>, cursor: Cursor, written: Marks) -> Self {
-        Self { shared, cursor, written, retry_at: None }
+        Self { shared, cursor, written, retry_at: None, told_no_segment: false, told_not_freed: false }
     }
 
     /// Works until told to stop; the last act is a cursor that says so.
@@ -100,9 +103,17 @@ impl Keeper {
             let spare = spare_name(segment.id());
             // A crash here, or a rename that is lost, leaves a segment behind the cursor: recovery finds and reuses it.
             match self.shared.storage.rename(&segment.name, &spare) {
-                Ok(()) => lock(&self.shared.segments).spares.push(spare),
+                Ok(()) => {
+                    lock(&self.shared.segments).spares.push(spare);
+                    self.told_not_freed = false;
+                }
                 Err(error) => {
-                    tracing::error!(file = segment.name, %error, "cannot free a segment: its space stays in use until the next start");
+                    if !std::mem::replace(&mut self.told_not_freed, true) {
+                        tracing::error!(file = segment.name, %error, "cannot free a segment: its space stays in use, trying again");
+                    }
+                    // Still on disk, so still counted.
+                    lock(&self.shared.segments).live.push_front(segment);
+                    return;
                 }
             }
         }
@@ -132,7 +143,12 @@ impl Keeper {
                 return;
             }
             match self.prepare_one(spare.as_deref(), segment_id) {
-                Ok(segment) => self.add_ready(segment),
+                Ok(segment) => {
+                    if std::mem::take(&mut self.told_no_segment) {
+                        tracing::info!("the volume gives segments again");
+                    }
+                    self.add_ready(segment);
+                }
                 Err(error) => {
                     self.not_prepared(spare, &error);
                     return;
@@ -156,20 +172,26 @@ impl Keeper {
     }
 
     fn add_ready(&self, segment: Segment) {
+        // Both under the queue's lock: whoever counts the prepared segments there finds none that is not admitted to, and none twice.
+        let mut queue = lock(&self.shared.queue);
         {
             let mut segments = lock(&self.shared.segments);
             segments.next_id = segment.id() + 1;
             segments.ready.push_back(Arc::new(segment));
         }
-        let mut queue = lock(&self.shared.queue);
         queue.capacity.add_ready();
         self.shared.grant(&mut queue);
     }
 
     /// A disk that is full for now is a full buffer; anything else that fails here is too, until it works again.
     fn not_prepared(&mut self, spare: Option<String>, error: &io::Error) {
-        tracing::warn!(%error, "the volume gives no further segment: the buffer counts as full until it does");
-        lock(&self.shared.segments).spares.extend(spare);
+        if !std::mem::replace(&mut self.told_no_segment, true) {
+            tracing::warn!(%error, "the volume gives no further segment: the buffer counts as full until it does");
+        }
+        // A spare that somebody removed is none any more; one that fails is tried again after the others.
+        if let Some(spare) = spare.filter(|_| error.kind() != io::ErrorKind::NotFound) {
+            lock(&self.shared.segments).spares.insert(0, spare);
+        }
         self.retry_at = Some(Instant::now() + RETRY_AFTER);
     }
 
@@ -178,7 +200,7 @@ impl Keeper {
         let Plan { segment_bytes, max_segments, .. } = self.shared.plan;
         // A segment whose header rotted is kept whole in quarantine, beyond what is set apart for it.
         let beyond = quarantine::usage(&*self.shared.storage).0.saturating_sub(self.shared.plan.quarantine_bytes);
-        if bytes + beyond + segment_bytes > max_segments * segment_bytes {
+        if bytes + beyond + segment_bytes > max_segments * segment_bytes && !self.quarantine_gives_way(bytes) {
             return false;
         }
         match self.shared.storage.free_bytes() {
@@ -189,6 +211,17 @@ impl Keeper {
             // A volume that cannot say is found out by trying.
             _ => true,
         }
+    }
+
+    /// Quarantine keeps what it has for as long as the buffer can work beside it; then its oldest entries go.
+    fn quarantine_gives_way(&self, bytes: u64) -> bool {
+        let Plan { segment_bytes, max_segments, quarantine_bytes } = self.shared.plan;
+        if bytes >= MIN_SEGMENTS * segment_bytes {
+            return false;
+        }
+        let rest = max_segments * segment_bytes - bytes - segment_bytes;
+        let made = quarantine::make_room(&*self.shared.storage, quarantine_bytes + rest);
+        made.inspect_err(|error| tracing::warn!(%error, "cannot remove anything from quarantine")).is_ok()
     }
 
     fn remove(&self, name: &str) {

@@ -180,7 +180,9 @@ impl Reader {
         while self.next_seq <= durable {
             let Some(segment) = self.current_segment() else { return Ok(None) };
             let limit = segment.durable_end();
-            if self.offset >= limit {
+            // Only marks may be left in a segment whose events have all been read, and it may be freed, and overwritten, at any time.
+            let read_out = segment.seal().is_some_and(|seal| seal.last_seq < self.next_seq);
+            if read_out || self.offset >= limit {
                 if !self.leave(&segment) {
                     return Ok(None);
                 }

@@ -3,11 +3,11 @@
 
 use super::capacity::{Capacity, Plan, Slot};
 use super::error::{AppendError, FullDetail};
-use super::log::cursor::{MAX_LOST_RANGES, MAX_PARTITIONS, Marks, PartitionMark};
+use super::log::cursor::{MAX_PARTITIONS, Marks, PartitionMark, newest_that_fit};
 use super::log::segment::Segment;
 use super::log::storage::{Storage, Volume};
 use super::rates::Rates;
-use super::watermark::Watermark;
+use super::watermark::{Above, Watermark};
 use super::{Appended, Leased};
 use crate::event::{Batch, Seq};
 use crate::lifecycle::{AckWaiters, Counter, Ends, Gauge, Histogram, Receipt};
@@ -148,6 +148,9 @@ pub(crate) struct Meters {
     pub(crate) torn_bytes: Gauge,
     pub(crate) quarantined: Counter,
     pub(crate) allocated: Gauge,
+    /// What this process made durable, and the bytes that it took: the mean size of an event.
+    pub(crate) stored_events: Counter,
+    pub(crate) stored_bytes: Counter,
 }
 
 /// Everything shared.
@@ -263,8 +266,8 @@ impl Shared {
             segments.next_id - 1
         };
         let marks = lock(&self.marks);
-        let (ended_above, mut lost_above) = marks.watermark.above();
-        lost_above.truncate(MAX_LOST_RANGES);
+        let Above { bits, lost, forgotten_acked, forgotten_lost } = marks.watermark.above();
+        let ends = Ends { acked: marks.ends.acked - forgotten_acked, lost: marks.ends.lost - forgotten_lost, ..marks.ends };
         let partitions = marks.partitions.iter().map(|((topic, partition), (seq, offset))| PartitionMark {
             topic: topic.to_string(),
             partition: *partition,
@@ -274,13 +277,13 @@ impl Shared {
         Marks {
             relay_id: self.relay_id,
             frontier: marks.watermark.frontier(),
-            ended_above,
-            lost_above,
-            ends: marks.ends,
+            ended_above: bits,
+            lost_above: lost,
+            ends,
             durable_seq: marks.durable,
             segment_id,
             clean,
-            partitions: partitions.collect(),
+            partitions: newest_that_fit(partitions.collect()),
         }
     }
 }

@@ -309,6 +309,81 @@ fn a_lost_cursor_only_repeats() {
     again.close();
 }
 
+// Goal: a quiet spell, then a burst larger than memory holds: no false alarm about a segment that was reused meanwhile.
+#[test]
+fn a_segment_that_was_read_out_is_not_looked_at_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut buffer = open(&config(dir.path(), 8 << 20));
+    for n in 0..3 {
+        let _ = buffer.append(batch(&values(n..n + 1)), Duration::ZERO).unwrap();
+    }
+    assert_eq!(buffer.read_all().len(), 3);
+    buffer.reader.rewind();
+    assert_eq!(buffer.read_all().len(), 3, "now from disk");
+    let _ = buffer.reader.ack(&[Seq(1), Seq(2), Seq(3)]);
+    // The mark that ends a quiet spell.
+    while frames_in(&segment_files(dir.path())[0]) < 4 {
+        thread::yield_now();
+    }
+    let big: Vec<String> = (0..4).map(|n| format!("{n}{}", "x".repeat(16 << 10))).collect();
+    let mut stored = 3;
+    while buffer.append(batch(&big), Duration::from_millis(300)).is_ok() {
+        stored += 4;
+    }
+    let seqs: Vec<u64> = buffer.read_all().into_iter().map(|(seq, _)| seq).collect();
+    assert_eq!(seqs, (4..=stored).collect::<Vec<_>>());
+    let snapshot = buffer.gauges.snapshot();
+    assert_eq!((snapshot.quarantined, snapshot.ledger.ends.lost), (0, 0));
+    buffer.close();
+}
+
+// Goal: "full in 40 minutes" is true from the first events on, however few they are.
+#[test]
+fn the_time_to_full_follows_from_the_size_of_the_events() {
+    let dir = tempfile::tempdir().unwrap();
+    let buffer = open(&config(dir.path(), 4 << 20));
+    let event = batch(&["x".repeat(1000)]);
+    let len = super::log::frame::stored_len(event.payload().len() as u64);
+    let _ = buffer.append(event, Duration::ZERO).unwrap();
+    let snapshot = loop {
+        let snapshot = buffer.gauges.snapshot();
+        if snapshot.rate_in > 0.0 {
+            break snapshot;
+        }
+        thread::yield_now();
+    };
+    let events_to_full = snapshot.seconds_to_full.unwrap() * snapshot.rate_in;
+    #[expect(clippy::cast_precision_loss, reason = "an estimate")]
+    let expected = (4_u64 << 20) as f64 / len as f64;
+    assert!(events_to_full > expected * 0.7 && events_to_full <= expected, "{events_to_full} of about {expected}");
+    buffer.close();
+}
+
+// Goal: an operator who deletes spare files to get space does not bring the relay to a halt.
+#[test]
+fn a_spare_that_somebody_deleted_is_no_obstacle() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut buffer = open(&config(dir.path(), 1 << 20));
+    let pass = |buffer: &mut Running, batches: u64| {
+        for n in 0..batches {
+            let _ = buffer.append(batch(&values(n * 50..n * 50 + 50)), Duration::from_secs(20)).unwrap();
+            let seqs: Vec<Seq> = buffer.read_all().into_iter().map(|(seq, _)| Seq(seq)).collect();
+            let _ = buffer.reader.ack(&seqs);
+        }
+    };
+    let spares = || std::fs::read_dir(dir.path()).unwrap().flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with("spare-"));
+    while spares().count() == 0 {
+        pass(&mut buffer, 1);
+    }
+    spares().for_each(|entry| drop(std::fs::remove_file(entry.path())));
+    pass(&mut buffer, 100);
+    buffer.close();
+}
+
+fn frames_in(path: &Path) -> usize {
+    std::fs::read(path).unwrap().windows(4).filter(|bytes| bytes == b"DSF1").count()
+}
+
 fn contains(path: &Path, text: &[u8]) -> bool {
     find(&std::fs::read(path).unwrap(), text).is_some()
 }

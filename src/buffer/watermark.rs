@@ -1,12 +1,17 @@
 //! Acks in any order → the contiguous frontier. Pure.
 //!
 //! Invariants: the frontier never passes a seq that is neither acked nor reported lost; an ack counts once.
-//! Bounded: acks are accepted at most [`MAX_SPAN`] above the frontier (the reader leases no further).
+//! Bounded: frames are leased that begin at most [`MAX_SPAN`] above the frontier, and acks are accepted no farther than such a frame reaches.
 
+use super::log::cursor::MAX_LOST_RANGES;
 use std::collections::VecDeque;
 
 /// Farthest above the frontier that an event may be leased, in seqs. Bounds the memory here and the cursor on disk: 8 KiB of bits.
 pub(crate) const MAX_SPAN: usize = 1 << 16;
+
+/// Farthest above the frontier that an event may be acknowledged: a frame has to begin inside the span, and may hold as many events as
+/// a request may (`ingest.max_batch_events`).
+const MAX_AHEAD: usize = MAX_SPAN + (1 << 20);
 
 /// The frontier and what is beyond it.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +22,19 @@ pub(crate) struct Watermark {
     base: u64,
     /// Lost ranges (inclusive) above the frontier, in order.
     lost: VecDeque<(u64, u64)>,
+}
+
+/// What a cursor keeps of what is above the frontier.
+#[derive(Debug)]
+pub(crate) struct Above {
+    /// Bit i stands for `frontier + 1 + i`.
+    pub(crate) bits: Vec<u64>,
+    /// Inclusive ranges.
+    pub(crate) lost: Vec<(u64, u64)>,
+    /// Acked events for which there is no room: after a restart they are delivered, and counted, again.
+    pub(crate) forgotten_acked: u64,
+    /// Lost events likewise.
+    pub(crate) forgotten_lost: u64,
 }
 
 impl Watermark {
@@ -64,8 +82,7 @@ impl Watermark {
             return false;
         }
         let Ok(index) = usize::try_from(seq - self.base) else { return false };
-        // One frame may reach beyond the span: a lease only has to begin inside it.
-        if index > 4 * MAX_SPAN {
+        if index > MAX_AHEAD {
             return false;
         }
         if self.words.len() <= index / 64 {
@@ -90,8 +107,8 @@ impl Watermark {
         fresh
     }
 
-    /// What a cursor keeps: bits from `frontier + 1` on, and the lost ranges.
-    pub(crate) fn above(&self) -> (Vec<u64>, Vec<(u64, u64)>) {
+    /// What a cursor keeps: bits from `frontier + 1` on, and the lost ranges, as many as it has room for.
+    pub(crate) fn above(&self) -> Above {
         let first = self.frontier + 1;
         let end = self.base + self.words.len() as u64 * 64;
         let mut bits = vec![0_u64; usize::try_from(end.saturating_sub(first)).unwrap_or(0).div_ceil(64).min(MAX_SPAN / 64)];
@@ -103,7 +120,14 @@ impl Watermark {
         while bits.last() == Some(&0) {
             let _ = bits.pop();
         }
-        (bits, self.lost.iter().copied().collect())
+        let ended: u64 = bits.iter().map(|word| u64::from(word.count_ones())).sum();
+        let (lost, forgotten): (Vec<_>, Vec<_>) = self.lost.iter().copied().enumerate().partition(|(i, _)| *i < MAX_LOST_RANGES);
+        Above {
+            forgotten_acked: self.bits_in(first, u64::MAX) - ended,
+            forgotten_lost: forgotten.iter().map(|&(_, (from, to))| to - from + 1 - self.bits_in(from, to)).sum(),
+            bits,
+            lost: lost.into_iter().map(|(_, range)| range).collect(),
+        }
     }
 
     /// Acked seqs in an inclusive range.
@@ -189,10 +213,34 @@ mod tests {
                     prop_assert_eq!(mark.ended(seq), ended.contains(&seq), "seq {}", seq);
                 }
                 if restart {
-                    let (bits, lost) = mark.above();
+                    let Above { bits, lost, .. } = mark.above();
                     mark = Watermark::restore(mark.frontier(), &bits, &lost);
                 }
             }
         }
+    }
+
+    // Goal: what the cursor has no room for is delivered again, and not counted twice.
+    #[test]
+    fn what_a_cursor_forgets_is_told() {
+        let mut mark = Watermark::default();
+        let far = MAX_SPAN as u64 + 100;
+        assert!((2..=far).all(|seq| mark.ack(seq)));
+        for n in 0..MAX_LOST_RANGES as u64 + 3 {
+            assert_eq!(mark.lose(far + 10 * n + 5, far + 10 * n + 6), 2);
+        }
+        let Above { bits, lost, forgotten_acked, forgotten_lost } = mark.above();
+        let kept = Watermark::restore(mark.frontier(), &bits, &lost);
+        assert_eq!((forgotten_acked, forgotten_lost), (100, 6));
+        assert_eq!(kept.ended_above(), mark.ended_above() - 106);
+    }
+
+    // Goal: every event of the largest request that begins inside the span can be acknowledged, in any order.
+    #[test]
+    fn the_last_event_of_a_huge_request_counts() {
+        let mut mark = Watermark::default();
+        let last = MAX_SPAN as u64 + 1_000_000;
+        assert!(mark.ack(last) && !mark.ack(last));
+        assert_eq!((mark.frontier(), mark.ended_above()), (0, 1));
     }
 }

@@ -7,4 +7,8 @@
 
 mod support;
 
+mod full;
+mod ops;
+mod redis_trouble;
+mod socket;
 mod support_check;

@@ -23,6 +23,10 @@ const MAGIC: &[u8; 8] = b"DSTRMCUR";
 pub(crate) const CURSOR_BYTES: u64 = 2 * SLOT_LEN as u64;
 /// Most partitions whose marks are kept; those written longest ago are forgotten first.
 pub(crate) const MAX_PARTITIONS: usize = 512;
+/// Most bytes that they may take: topic names may be long.
+const PARTITION_BYTES: usize = 48 << 10;
+/// What a partition mark takes at most besides the topic's name.
+const PARTITION_MARK_BYTES: usize = 32;
 /// Most ranges of lost seqs above the frontier that are kept.
 pub(crate) const MAX_LOST_RANGES: usize = 256;
 
@@ -53,6 +57,19 @@ pub(crate) struct Marks {
     /// Written by a clean stop: nothing was in flight.
     pub(crate) clean: bool,
     pub(crate) partitions: Vec<PartitionMark>,
+}
+
+/// The newest marks, as many as a slot has room for.
+pub(crate) fn newest_that_fit(mut marks: Vec<PartitionMark>) -> Vec<PartitionMark> {
+    marks.sort_unstable_by_key(|mark| std::cmp::Reverse(mark.seq));
+    let mut bytes = 0;
+    let mut fits = |mark: &PartitionMark| {
+        bytes += mark.topic.len() + PARTITION_MARK_BYTES;
+        bytes <= PARTITION_BYTES
+    };
+    let count = marks.iter().take_while(|mark| fits(mark)).count();
+    marks.truncate(count);
+    marks
 }
 
 /// The cursor file of a running buffer.
@@ -158,13 +175,20 @@ mod tests {
     // Goal: the fullest cursor there can be fits its slot (a cursor that does not fit would stop the buffer from freeing disk).
     #[test]
     fn the_fullest_cursor_fits() {
-        let partition = |n| PartitionMark { topic: "x".repeat(60), partition: n, seq: u64::MAX, offset: i64::MAX };
+        // The longest name that Kafka allows.
+        let partition = |n| PartitionMark { topic: "x".repeat(249), partition: i32::MAX - n, seq: u64::MAX, offset: i64::MAX };
         let marks = Marks {
             ended_above: vec![u64::MAX; crate::buffer::watermark::MAX_SPAN / 64],
             lost_above: vec![(u64::MAX, u64::MAX); MAX_LOST_RANGES],
-            partitions: (0..512).map(partition).collect(),
-            ..Marks::default()
+            partitions: newest_that_fit((0..512).map(partition).collect()),
+            relay_id: [255; 16],
+            frontier: u64::MAX,
+            ends: Ends { acked: u64::MAX, dead_lettered: u64::MAX, purged: u64::MAX, lost: u64::MAX },
+            durable_seq: u64::MAX,
+            segment_id: u64::MAX,
+            clean: true,
         };
+        assert!(marks.partitions.len() > 150);
         let bytes = encode(&marks, 9).unwrap();
         assert_eq!(decode(&bytes), Some(Ok((marks, 9))));
     }
