@@ -283,8 +283,11 @@ impl Committer {
         if let Some((_, appended, accepted_ms)) = replies.first() {
             marks.note_age(appended.first_seq.0, *accepted_ms);
         }
+        let reader_sleeps = marks.reader_sleeps;
         drop(marks);
-        shared.marks_changed.notify_all();
+        if reader_sleeps {
+            shared.marks_changed.notify_one();
+        }
         for (reply, appended, _) in replies {
             // A client that hung up has its event stored all the same.
             drop(reply.send(Ok(appended)));

@@ -211,6 +211,7 @@ fn marks_of(recovered: &Recovered) -> MarkBook {
         partitions: partitions.collect(),
         ages: recovered.ages.iter().copied().collect(),
         oldest_leased_ms: None,
+        reader_sleeps: false,
         woken: false,
     }
 }

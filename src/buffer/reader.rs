@@ -63,7 +63,7 @@ impl ReaderWaker {
     /// Wakes the reader, now or at its next wait.
     pub fn wake(&self) {
         lock(&self.shared.marks).woken = true;
-        self.shared.marks_changed.notify_all();
+        self.shared.marks_changed.notify_one();
     }
 }
 
@@ -111,13 +111,15 @@ impl Reader {
 
     /// Blocks until something is there to hand out, the timeout passes, or [`ReaderWaker::wake`] is called.
     pub fn wait(&self, timeout: Duration) {
-        let marks = lock(&self.shared.marks);
+        let mut marks = lock(&self.shared.marks);
+        marks.reader_sleeps = true;
         let nothing = |marks: &mut super::shared::MarkBook| {
             let held_back = self.next_seq > marks.watermark.frontier() + MAX_SPAN as u64;
             (marks.durable < self.next_seq || held_back) && !marks.woken
         };
         let (mut marks, _) = self.shared.marks_changed.wait_timeout_while(marks, timeout, nothing).unwrap_or_else(PoisonError::into_inner);
         marks.woken = false;
+        marks.reader_sleeps = false;
     }
 
     /// Marks events as acknowledged by Kafka, in any order. Already acknowledged ones are ignored (returns how many were new).

@@ -7,6 +7,7 @@ use crate::config::Config;
 use crate::drain::check_properties;
 use crate::error::chain;
 use crate::shutdown::Trigger;
+use rustix::process::{Resource, getrlimit, setrlimit};
 
 /// Runs the relay until it has stopped.
 pub(super) fn run_relay(config: Config) -> Result<Exit, Failure> {
@@ -14,10 +15,20 @@ pub(super) fn run_relay(config: Config) -> Result<Exit, Failure> {
     if !refused.is_empty() {
         return Err(Failure::new(Exit::Usage, refused.join("\n")));
     }
+    raise_file_limit();
     let trigger = Trigger::default();
     let app = App::build(config, trigger.clone()).map_err(|error| Failure::new(exit_for(&error), chain(&error)))?;
     app.listen_to_signals();
     Ok(exit_of(&app.run()))
+}
+
+/// Every connection is a file: the soft limit (often 1024) is raised to what the system allows, as the Go and Java runtimes do.
+fn raise_file_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "cannot raise the limit on open files: many connections may not be accepted");
+    }
 }
 
 /// Settings that can never work are the caller's to mend; everything else may work later.

@@ -117,10 +117,10 @@ impl<A: Append> Api<A> {
         let (head, body) = request.into_parts();
         let limits = BodyLimits { max_bytes: self.max_body_bytes, admission_timeout: wish.room, read_timeout: self.request_timeout };
         let ReadBody { bytes, share, waited } = body::read(body, &self.budget, limits).await?;
-        let start = Instant::now();
         let Decoded { batch, made_ids } = self.decode(format, &bytes, &head.headers)?;
         drop(bytes);
 
+        let start = Instant::now();
         let needs_ids = made_ids || wish.ack == AckLevel::Kafka;
         let ids = if needs_ids { Ids::of(&batch) } else { Ids::default() };
         let (sender, receipts) = (wish.ack == AckLevel::Kafka).then(oneshot::channel).unzip();

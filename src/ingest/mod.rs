@@ -13,7 +13,7 @@
 //!
 //! Invariants: nothing is answered 2xx before the buffer says that it is synced; a refusal says that nothing was stored, and nothing
 //! was. Memory is bounded: connections by `max_connections` (beyond it, new ones wait in the kernel's backlog), bodies by
-//! the budget of [`admission`], time by `request_timeout` and `timeout`.
+//! a budget that they take before they are read, time by `request_timeout` and `timeout`.
 //!
 //! Deliberately absent: a limit on idle connections' lifetime (peers are on this machine, and the kernel closes a dead one's
 //! connections), authentication beyond file mode and peer credentials, compression.

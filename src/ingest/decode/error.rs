@@ -37,7 +37,7 @@ pub enum DecodeError {
         max: u32,
     },
     /// The JSON is fine but fields are wrong.
-    #[error("{} of the fields are wrong", .0.total)]
+    #[error("{}", .0.summary())]
     Invalid(FieldErrors),
 }
 
@@ -98,6 +98,13 @@ pub struct FieldErrors {
 }
 
 impl FieldErrors {
+    fn summary(&self) -> String {
+        match self.total {
+            1 => "1 field is wrong".to_owned(),
+            total => format!("{total} fields are wrong"),
+        }
+    }
+
     /// Adds one.
     pub(super) fn push(&mut self, index: u32, field: &'static str, problem: impl Into<Cow<'static, str>>) {
         self.total += 1;

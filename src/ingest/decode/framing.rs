@@ -83,20 +83,17 @@ pub(super) fn each_line<'a, T: Deserialize<'a>>(
     body: &'a str,
     mut on_event: impl FnMut(Located<'a, T>) -> Result<(), DecodeError>,
 ) -> Result<(), DecodeError> {
-    let (mut start, mut index) = (0, 0);
-    while start < body.len() {
-        let end = memchr::memchr(b'\n', &body.as_bytes()[start..]).map_or(body.len(), |length| start + length);
-        let first = skip_space(body, start);
-        if first < end {
-            let (event, after) = scan(body, first, end, index, Some(index))?;
-            let rest = skip_space(body, after);
-            if rest < end {
-                return Err(malformed(rest, Some(index), "more follows on the line; each event is a line of its own"));
-            }
-            on_event(event)?;
-            index += 1;
+    let (mut at, mut index) = (skip_space(body, 0), 0);
+    while at < body.len() {
+        let end = memchr::memchr(b'\n', &body.as_bytes()[at..]).map_or(body.len(), |length| at + length);
+        let (event, after) = scan(body, at, end, index, Some(index))?;
+        on_event(event)?;
+        // Blank lines are skipped along with the end of this one.
+        at = skip_space(body, after);
+        if at < end {
+            return Err(malformed(at, Some(index), "more follows on the line; each event is a line of its own"));
         }
-        start = end + 1;
+        index += 1;
     }
     Ok(())
 }

@@ -126,11 +126,14 @@ async fn http2() {
     let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.unwrap();
     let mut task = JoinSet::new();
     task.spawn(connection);
-    let request = || {
+    let request = |body: Bytes| {
         let builder = Request::post("http://x/v1/events").header("content-type", "application/json");
-        builder.body(Full::new(Bytes::from(EVENT))).unwrap()
+        builder.body(Full::new(body)).unwrap()
     };
-    let both = (sender.send_request(request()), sender.send_request(request()));
+    let too_large = sender.send_request(request(vec![b' '; 10_000_000].into())).await.unwrap();
+    assert_eq!(too_large.status(), 413);
+    assert!(too_large.into_body().collect().await.unwrap().to_bytes().starts_with(b"{\"type\":"));
+    let both = (sender.send_request(request(EVENT.into())), sender.send_request(request(EVENT.into())));
     let (first, second) = tokio::join!(both.0, both.1);
     for response in [first.unwrap(), second.unwrap()] {
         assert_eq!((response.status().as_u16(), response.version()), (202, Version::HTTP_2));

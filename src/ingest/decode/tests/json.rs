@@ -69,6 +69,9 @@ fn lines() {
         &format!("bad JSON at byte {}, in event 0: more follows on the line; each event is a line of its own", WHOLE.len()),
     );
     check(JsonLines, format!("[{WHOLE}]"), "0 event must be a JSON object");
+    // A million blank lines are a moment's work, not a million looks at the rest.
+    let blank = "\n".repeat(1_000_000);
+    check(JsonLines, format!("{blank}{WHOLE}{blank}"), &format!("a t u 1 {WHOLE}"));
     let broken = format!("{WHOLE}\n{{\"id\":\n\"a\"}}");
     check(JsonLines, &broken, &format!("bad JSON at byte {}, in event 1: EOF while parsing a value", WHOLE.len() + 7));
 }
