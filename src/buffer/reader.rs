@@ -220,8 +220,9 @@ impl Reader {
     }
 
     fn skip_to_next_frame(&mut self, segment: &Segment, limit: u64, durable: u64) -> Result<(), ReadError> {
-        let seed = segment.header.seed();
-        let good = self.scanner.resync(&*segment.file, seed, self.offset, limit, self.next_seq);
+        let (seed, min_seq) = (segment.header.seed(), segment.header.base_seq);
+        // Not from the next seq on: a frame that begins before it may hold it.
+        let good = self.scanner.resync(&*segment.file, seed, self.offset, limit, min_seq);
         let (end, next_seq) = match good.map_err(|source| self.read_error(segment, source))? {
             Some((at, header)) => (at, header.first_seq),
             None => (limit, segment.seal().map_or(durable, |seal| seal.last_seq) + 1),

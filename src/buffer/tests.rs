@@ -1,5 +1,6 @@
 //! The buffer on a real directory: stored, leased, acknowledged, reopened; full and free again.
 
+use super::inspect::inspect;
 use super::log::storage::DiskStorage;
 use super::{AppendError, AppendOptions, Appender, Buffer, Closer, Gauges, OpenError, Reader};
 use crate::config::BufferConfig;
@@ -57,6 +58,14 @@ impl Running {
             }
         }
         events
+    }
+}
+
+impl Running {
+    /// The seqs that the drain would send.
+    fn unended(&mut self) -> Vec<u64> {
+        let seqs: Vec<u64> = self.read_all().into_iter().map(|(seq, _)| seq).collect();
+        seqs.into_iter().filter(|seq| !self.reader.is_acked(Seq(*seq))).collect()
     }
 }
 
@@ -247,6 +256,61 @@ fn a_crash_loses_nothing_that_was_answered() {
     running.close();
 }
 
+// Goal: a crash while Kafka has a part of what is in the segment being written, even a part of a batch, loses and damages nothing.
+#[test]
+fn a_crash_with_the_frontier_inside_the_last_segment_loses_nothing() {
+    for acked in [1, 7, 10, 14, 68, 69, 70] {
+        let crashed = crashed_with_acks(acked);
+        let mut again = open(&config(crashed.path(), 1 << 20));
+        assert_eq!(again.unended(), (acked + 1..=70).collect::<Vec<_>>());
+        let snapshot = again.gauges.snapshot();
+        assert_eq!((snapshot.ledger.backlog, snapshot.ledger.ends.lost, snapshot.ledger.conservation_error()), (70 - acked, 0, 0));
+        assert_eq!((snapshot.torn_bytes, snapshot.quarantined), (0, 0), "acked {acked}");
+        assert_eq!(again.append(batch(&values(0..1)), Duration::ZERO).unwrap().first_seq, Seq(71));
+        again.close();
+    }
+}
+
+// Goal: rot in what Kafka has already costs nothing, before and after recovery, wherever the frontier is.
+#[test]
+fn rot_behind_the_frontier_loses_nothing() {
+    for seal_first in [false, true] {
+        let dir = crashed_with_acks(17);
+        if seal_first {
+            open(&config(dir.path(), 1 << 20)).close();
+        }
+        let file = segment_files(dir.path()).into_iter().find(|path| contains(path, b"event 8")).unwrap();
+        // The header of the second frame, so that the reader has to look for the third: it holds the frontier.
+        corrupt_nth(&file, b"DSF1", 1);
+        let mut again = open(&config(dir.path(), 1 << 20));
+        assert_eq!(again.unended(), (18..=70).collect::<Vec<_>>(), "sealed {seal_first}");
+        let snapshot = again.gauges.snapshot();
+        assert_eq!((snapshot.ledger.backlog, snapshot.ledger.ends.lost, snapshot.ledger.conservation_error()), (53, 0, 0));
+        assert!(snapshot.quarantined > 0, "the damage is seen");
+        again.close();
+    }
+}
+
+/// A directory as kill -9 leaves it: ten batches of seven, of which Kafka has the first `acked` events, and the cursor knows.
+fn crashed_with_acks(acked: u64) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let mut buffer = open(&config(dir.path(), 1 << 20));
+    for n in 0..10 {
+        let _ = buffer.append(batch(&values(n * 7..n * 7 + 7)), Duration::ZERO).unwrap();
+    }
+    assert_eq!(buffer.read_all().len(), 70);
+    let _ = buffer.reader.ack(&(1..=acked).map(Seq).collect::<Vec<_>>());
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while inspect(&DiskStorage::new(dir.path())).unwrap().ends.acked < acked {
+        assert!(Instant::now() < deadline, "no checkpoint");
+        thread::yield_now();
+    }
+    let crashed = tempfile::tempdir().unwrap();
+    copy(dir.path(), crashed.path());
+    buffer.close();
+    crashed
+}
+
 // Goal: an unfinished last write is cut off and counted, and never comes out; what was answered before it is all there.
 #[test]
 fn a_torn_tail_is_cut_off() {
@@ -387,16 +451,17 @@ fn frames_in(path: &Path) -> usize {
 }
 
 fn contains(path: &Path, text: &[u8]) -> bool {
-    find(&std::fs::read(path).unwrap(), text).is_some()
-}
-
-fn find(bytes: &[u8], text: &[u8]) -> Option<usize> {
-    bytes.windows(text.len()).position(|window| window == text)
+    std::fs::read(path).unwrap().windows(text.len()).any(|window| window == text)
 }
 
 fn corrupt(path: &Path, text: &[u8]) {
+    corrupt_nth(path, text, 0);
+}
+
+fn corrupt_nth(path: &Path, text: &[u8], nth: usize) {
     let mut bytes = std::fs::read(path).unwrap();
-    let at = find(&bytes, text).unwrap();
+    let mut places = bytes.windows(text.len()).enumerate().filter(|(_, window)| *window == text);
+    let at = places.nth(nth).unwrap().0;
     bytes[at] ^= 1;
     std::fs::write(path, bytes).unwrap();
 }

@@ -76,13 +76,18 @@ pub(crate) fn recover(storage: &dyn Storage, quarantine_budget: u64) -> Result<R
     let mut segments = VecDeque::new();
     let mut ages = Vec::new();
     let mut next_seq = marks.frontier + 1;
+    let mut next_in_log = 0;
     while !kept.is_empty() {
         let candidate = kept.remove(0);
         let proof = kept.first().map_or(0, |later| later.segment.header.base_seq.saturating_sub(1)).max(marks.durable_seq);
         let seal = match candidate.segment.seal() {
             Some(seal) => seal,
-            None => scan_unsealed(storage, &candidate.segment, next_seq, proof, quarantine_budget, &mut report)?,
+            None => {
+                let expected = Expected { in_log: next_in_log, unended: next_seq, proof };
+                scan_unsealed(storage, &candidate.segment, expected, quarantine_budget, &mut report)?
+            }
         };
+        next_in_log = next_in_log.max(seal.last_seq + 1);
         if seal.events == 0 || seal.last_seq <= marks.frontier {
             spares.push(candidate.name);
             continue;
@@ -195,12 +200,23 @@ pub(crate) fn random_bytes(storage: &dyn Storage) -> [u8; 16] {
     bytes
 }
 
-/// Scans a segment that was being written and seals it. `proof`: every seq up to it is known to have been durable.
+/// What a scan may expect to find, in seqs.
+#[derive(Clone, Copy, Debug)]
+struct Expected {
+    /// The log goes on here: no frame begins with a lower one.
+    in_log: u64,
+    /// The first that is neither found so far nor at its end: what is missing from here on is lost. The frontier may be in the middle
+    /// of a segment, and of a frame.
+    unended: u64,
+    /// Every seq up to this one is known to have been durable.
+    proof: u64,
+}
+
+/// Scans a segment that was being written and seals it.
 fn scan_unsealed(
     storage: &dyn Storage,
     segment: &Segment,
-    next_seq: u64,
-    proof: u64,
+    expected: Expected,
     budget: u64,
     report: &mut Report,
 ) -> Result<Seal, OpenError> {
@@ -209,32 +225,35 @@ fn scan_unsealed(
     let limit = file.size().map_err(fail)?;
     let mut scanner = Scanner::default();
     let mut seal = Seal { end: DATA_START, flags: SEAL_RECOVERED, ..Seal::default() };
-    let mut next_seq = next_seq.max(segment.header.base_seq);
+    let Expected { in_log, unended, proof } = expected;
+    let mut in_log = in_log.max(segment.header.base_seq);
+    let mut unended = unended.max(in_log);
     let mut at = DATA_START;
     loop {
         let found = scanner.frame_at(file, seed, at, limit).map_err(fail)?;
         if let Found::Frame(header, _) = &found {
             // A lower seq than expected is a stray copy, whatever its checksums say.
-            if header.first_seq >= next_seq {
-                if header.first_seq > next_seq && seal.events > 0 {
-                    report.lost.push((next_seq, header.first_seq - 1));
+            if header.first_seq >= in_log {
+                if header.first_seq > unended && seal.events > 0 {
+                    report.lost.push((unended, header.first_seq - 1));
                 }
                 account(&mut seal, header, at);
-                next_seq = header.next_seq().max(next_seq);
+                in_log = header.next_seq();
+                unended = unended.max(in_log);
                 at += header.stored_len();
                 continue;
             }
         }
-        let resumed = scanner.resync(file, seed, at, limit, next_seq).map_err(fail)?;
+        let resumed = scanner.resync(file, seed, at, limit, in_log).map_err(fail)?;
         match resumed {
-            // Nothing is missing when the next good frame carries on where we are: only a mark was damaged.
-            Some((good, header)) if header.first_seq == next_seq || header.durable_seq.max(proof) >= next_seq => {
-                set_aside(storage, segment, at, good - at, (next_seq, header.first_seq.saturating_sub(1)), "damaged", budget, report);
+            // Nothing is missing when the next good frame carries on where we are: only a mark, or what Kafka has, was damaged.
+            Some((good, header)) if header.first_seq <= unended || header.durable_seq.max(proof) >= unended => {
+                set_aside(storage, segment, at, good - at, (unended, header.first_seq.saturating_sub(1)), "damaged", budget, report);
                 at = good;
             }
-            _ if proof >= next_seq => {
+            _ if proof >= unended => {
                 let bytes = (limit - at).min(TORN_KEEP_BYTES);
-                set_aside(storage, segment, at, bytes, (next_seq, proof), "damaged up to the end of the data", budget, report);
+                set_aside(storage, segment, at, bytes, (unended, proof), "damaged up to the end of the data", budget, report);
                 break;
             }
             _ => {
