@@ -7,4 +7,7 @@
 
 mod support;
 
+mod crash;
+mod outage;
+mod shutdown;
 mod support_check;
