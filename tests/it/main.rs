@@ -11,4 +11,7 @@ mod full;
 mod ops;
 mod redis_trouble;
 mod socket;
+mod crash;
+mod outage;
+mod shutdown;
 mod support_check;
