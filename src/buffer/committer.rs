@@ -364,8 +364,4 @@ impl Committer {
     }
 }
 
-const _: () = assert!(stored_len_is_aligned(), "frames stay 8-byte aligned");
-
-const fn stored_len_is_aligned() -> bool {
-    HEADER_LEN % 8 == 0 && DATA_START % 8 == 0
-}
+const _: () = assert!(HEADER_LEN.is_multiple_of(8) && DATA_START.is_multiple_of(8), "frames stay 8-byte aligned");

@@ -102,7 +102,7 @@ impl Keeper {
             match self.shared.storage.rename(&segment.name, &spare) {
                 Ok(()) => lock(&self.shared.segments).spares.push(spare),
                 Err(error) => {
-                    tracing::error!(file = segment.name, %error, "cannot free a segment: its space stays in use until the next start")
+                    tracing::error!(file = segment.name, %error, "cannot free a segment: its space stays in use until the next start");
                 }
             }
         }
@@ -120,7 +120,9 @@ impl Keeper {
                 let surplus = segments.spares.len().saturating_sub(SPARES_KEPT);
                 let surplus: Vec<String> = segments.spares.drain(..surplus).collect();
                 drop(segments);
-                surplus.iter().for_each(|name| self.remove(name));
+                for name in &surplus {
+                    self.remove(name);
+                }
                 return;
             }
             let spare = segments.spares.pop();

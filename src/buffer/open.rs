@@ -173,7 +173,7 @@ fn check_durability(config: &BufferConfig, storage: &dyn Storage, volume: &Volum
 
 /// Removes spares of another size (the settings changed): recycling needs equal sizes.
 fn keep_fitting(storage: &dyn Storage, spares: &[String], plan: &Plan) -> Vec<String> {
-    let fits = |name: &&String| storage.open(name, OpenMode::Read).and_then(|file| file.len()).is_ok_and(|len| len == plan.segment_bytes);
+    let fits = |name: &&String| storage.open(name, OpenMode::Read).and_then(|file| file.size()).is_ok_and(|len| len == plan.segment_bytes);
     let (keep, drop): (Vec<_>, Vec<_>) = spares.iter().partition(fits);
     for name in drop {
         if let Err(error) = storage.remove(name) {
@@ -208,9 +208,9 @@ fn report(recovered: &Recovered) {
     let report = &recovered.report;
     let lost_events: u64 = report.lost.iter().map(|(from, to)| to - from + 1).sum();
     let (segments, frontier, durable) = (recovered.segments.len(), recovered.marks.frontier, recovered.next_seq - 1);
-    if !report.unclean {
-        tracing::info!(segments, frontier, durable, "buffer opened after a clean stop");
-    } else {
+    if report.unclean {
         tracing::info!(segments, frontier, durable, lost_events, torn_bytes = report.torn_bytes, "buffer recovered after an unclean stop");
+    } else {
+        tracing::info!(segments, frontier, durable, "buffer opened after a clean stop");
     }
 }

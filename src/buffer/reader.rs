@@ -82,7 +82,7 @@ impl Reader {
     ///
     /// # Errors
     /// When the file system gives nothing at all of a segment; trying again later is right.
-    pub fn next(&mut self) -> Result<Option<Leased>, ReadError> {
+    pub fn next_frame(&mut self) -> Result<Option<Leased>, ReadError> {
         let (durable, frontier) = {
             let marks = lock(&self.shared.marks);
             (marks.durable, marks.watermark.frontier())
@@ -130,7 +130,7 @@ impl Reader {
         fresh
     }
 
-    /// Goes back to the first event that is not acknowledged; [`Reader::next`] starts there again.
+    /// Goes back to the first event that is not acknowledged; [`Reader::next_frame`] starts there again.
     pub fn rewind(&mut self) {
         if let Some(first) = self.leases.front().copied() {
             self.next_seq = first.first_seq;

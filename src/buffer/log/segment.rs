@@ -219,12 +219,12 @@ pub(crate) fn prepare(storage: &dyn Storage, from: Option<&str>, header: Segment
     let name = segment_name(header.segment_id);
     let source = from.unwrap_or(&name);
     let file = storage.open(source, if from.is_some() { OpenMode::ReadWrite } else { OpenMode::Create })?;
-    if file.len()? != header.capacity || from.is_none() {
-        if let Err(error) = file.allocate(header.capacity) {
-            // Whatever was reserved goes back: a half-made segment must not stand in the way of others.
-            drop(storage.remove(source));
-            return Err(error);
-        }
+    if from.is_none()
+        && let Err(error) = file.allocate(header.capacity)
+    {
+        // Whatever was reserved goes back: a half-made segment must not stand in the way of others.
+        drop(storage.remove(source));
+        return Err(error);
     }
     // Everything up to the first frame is written anew: no stale seal, and a blank header where the first frame will be.
     let mut front = vec![0_u8; usize::try_from(DATA_START).unwrap_or_default() + super::frame::HEADER_LEN];

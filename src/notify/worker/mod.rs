@@ -9,13 +9,13 @@
 //! While it is not UP nothing is taken from the queue, so the newest wait there. After a timeout nothing is sent but a PING: a
 //! frozen Redis costs one batch, not all of them.
 
-use super::backoff::Backoff;
 use super::message::Notification;
 use super::notifier::{Link, LinkError, Notifier, Tally};
 use super::queue::{BATCH_MAX, Waiting};
 use super::stats::{DropReason, NotifyStats};
 use super::stop::Stop;
 use super::trouble::Trouble;
+use crate::backoff::Backoff;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;

@@ -1,13 +1,13 @@
 //! How long to wait before the next attempt: exponential, jittered; pure and seeded.
 //!
-//! Half of the delay is fixed and half is chance: thousands of sidecars that lost the same Redis at the same moment come back
+//! Half of the delay is fixed and half is chance: thousands of sidecars that lost the same Kafka or Redis at the same moment come back
 //! spread out, and none of them comes back at once. Why no crate does this: `docs/decisions/0003-backoff.md`.
 
 use std::time::Duration;
 
 /// The delays of one series of attempts.
 #[derive(Clone, Debug)]
-pub(super) struct Backoff {
+pub(crate) struct Backoff {
     min: Duration,
     max: Duration,
     next: Duration,
@@ -15,19 +15,19 @@ pub(super) struct Backoff {
 
 impl Backoff {
     /// Delays that double from about `min` to about `max` and then stay there.
-    pub(super) fn new(min: Duration, max: Duration) -> Self {
+    pub(crate) fn new(min: Duration, max: Duration) -> Self {
         Self { min, max, next: min }
     }
 
     /// The next delay: a random point in the upper half of the current step.
-    pub(super) fn next_delay(&mut self, rng: &mut fastrand::Rng) -> Duration {
+    pub(crate) fn next_delay(&mut self, rng: &mut fastrand::Rng) -> Duration {
         let step = self.next;
         self.next = (step * 2).min(self.max);
         step.mul_f64(0.5 + 0.5 * rng.f64())
     }
 
     /// Starts over: something worked.
-    pub(super) fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.next = self.min;
     }
 }
