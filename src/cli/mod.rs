@@ -39,6 +39,7 @@ pub use output::Output;
     arg_required_else_help = true,
     after_help = "\
 Examples:
+  dualstream demo                                               see it work, nothing to install
   dualstream run --brokers 127.0.0.1:9092 --topic events        run the relay
   dualstream send --type order.created --source-type user --source-id 42 --payload '{}'
   dualstream status                                             how full, how old, how fast, why stuck
@@ -54,6 +55,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Demo(demo::DemoArgs),
     Run(run::RunArgs),
     Check(check::CheckArgs),
     Status(status::StatusArgs),
@@ -81,6 +83,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
 
 fn dispatch(command: &Command, out: &mut Output) -> Result<Exit, Failure> {
     match command {
+        Command::Demo(args) => demo::run(args, out),
         Command::Run(args) => run::run(args),
         Command::Check(args) => check::run(args, out),
         Command::Status(args) => status::run(args, out),
