@@ -7,4 +7,5 @@
 
 mod support;
 
+mod bench;
 mod support_check;
