@@ -1,7 +1,6 @@
 //! What a failure means for the event that met it, and how a chain of causes is printed.
 
 use std::error::Error;
-use std::fmt::Write;
 
 /// What to do about a failure to deliver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,11 +19,6 @@ pub enum Disposition {
 ///
 /// The project's errors do not repeat their source in their own text, so that each cause appears once.
 pub fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let _ = write!(text, ": {cause}");
-        source = cause.source();
-    }
-    text
+    let causes = std::iter::successors(Some(error), |&error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

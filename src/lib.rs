@@ -12,7 +12,7 @@
 //! ```
 //!
 //! Data flows one way and the modules below are listed in that order. A stage uses [`event`], [`lifecycle`], [`error`],
-//! [`config`] and the handles it is given, never a later stage; only [`app`] knows them all.
+//! [`config`], the jittered `backoff`, and the handles it is given, never a later stage; only [`app`] knows them all.
 //!
 //! ## Words
 //! - **event**: `{id, type, source_type, source_id, payload}`; `source_id` is the Kafka key, so order is kept per source.
@@ -35,6 +35,7 @@ pub mod notify;
 pub mod ops;
 
 pub mod app;
+mod backoff;
 pub mod cli;
 pub mod config;
 pub mod error;

@@ -241,7 +241,7 @@ fn now_if_forced(trigger: &Trigger, deadline: Instant) -> Instant {
 }
 
 /// The largest payload that a request may become.
-fn largest_batch(config: &Config) -> u64 {
+pub(crate) fn largest_batch(config: &Config) -> u64 {
     config.ingest.max_body_bytes + u64::from(config.ingest.max_batch_events) * RECORD_OVERHEAD_BYTES
 }
 

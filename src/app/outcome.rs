@@ -32,7 +32,7 @@ impl Outcome {
                 "stopped after a failure; events that are left stay on disk"
             ),
             None if *left > 0 => {
-                tracing::warn!(left, acked, in_doubt, published, dropped, "stopped at the deadline; the events that are left stay on disk")
+                tracing::warn!(left, acked, in_doubt, published, dropped, "stopped at the deadline; the events that are left stay on disk");
             }
             None => tracing::info!(left, acked, published, dropped, "stopped; the buffer is empty"),
         }

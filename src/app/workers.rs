@@ -50,13 +50,11 @@ impl<T: Send + 'static> Worker<T> {
 
     /// Waits for the end; `None` after a panic.
     pub(super) async fn join(&mut self) -> Option<T> {
-        match (&mut self.done).await {
-            Ok(value) => Some(value),
-            Err(_) => {
-                let _ = self.failure.get_or_insert_with(|| format!("{} panicked", self.name));
-                None
-            }
+        let ended = (&mut self.done).await.ok();
+        if ended.is_none() {
+            let _ = self.failure.get_or_insert_with(|| format!("{} panicked", self.name));
         }
+        ended
     }
 }
 

@@ -101,7 +101,10 @@ impl Appender {
         let slot = if queue.waiters.is_empty() { queue.capacity.admit(stored_len, u64::from(batch.count())) } else { None };
         if let Some(slot) = slot {
             queue.pending.push_back(Pending { batch, slot, accepted_ms, receipts, reply });
-            if queue.committer_sleeps {
+            let sleeps = queue.committer_sleeps;
+            // Not while the lock is held: the committer would wake up only to wait for it.
+            drop(queue);
+            if sleeps {
                 self.shared.queue_changed.notify_one();
             }
             return Ok(Submitted::Admitted);

@@ -36,7 +36,7 @@ impl Plan {
         let room = max_bytes.saturating_sub(FIXED_BYTES + quarantine_bytes);
         let most = (room / MIN_SEGMENTS).saturating_sub(SEGMENT_SLACK_BYTES);
         let wanted = segment_bytes.unwrap_or_else(|| {
-            let for_batch = frame::stored_len(largest_batch) + DATA_START + HEADER_LEN as u64;
+            let for_batch = (frame::stored_len(largest_batch) + DATA_START + HEADER_LEN as u64).next_multiple_of(4096);
             (room / 16).max(for_batch).clamp(MIN_SEGMENT_BYTES, MAX_SEGMENT_BYTES).min(most)
         });
         let segment_bytes = wanted / 4096 * 4096;

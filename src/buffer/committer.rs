@@ -276,8 +276,11 @@ impl Committer {
         if let Some((_, appended, accepted_ms)) = replies.first() {
             marks.note_age(appended.first_seq.0, *accepted_ms);
         }
+        let reader_sleeps = marks.reader_sleeps;
         drop(marks);
-        shared.marks_changed.notify_all();
+        if reader_sleeps {
+            shared.marks_changed.notify_one();
+        }
         for (reply, appended, _) in replies {
             // A client that hung up has its event stored all the same.
             drop(reply.send(Ok(appended)));
@@ -364,8 +367,4 @@ impl Committer {
     }
 }
 
-const _: () = assert!(stored_len_is_aligned(), "frames stay 8-byte aligned");
-
-const fn stored_len_is_aligned() -> bool {
-    HEADER_LEN % 8 == 0 && DATA_START % 8 == 0
-}
+const _: () = assert!(HEADER_LEN.is_multiple_of(8) && DATA_START.is_multiple_of(8), "frames stay 8-byte aligned");

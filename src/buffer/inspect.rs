@@ -136,14 +136,8 @@ fn visit(segments: &[Opened], from: u64, show: &mut dyn FnMut(u64, u64, &EventRe
             if header.next_seq() <= from {
                 return true;
             }
-            let mut seq = header.first_seq;
-            for record in Records::new(payload).map_while(Result::ok) {
-                if seq >= from && !show(seq, header.accepted_ms, &record) {
-                    return false;
-                }
-                seq += 1;
-            }
-            true
+            let records = (header.first_seq..).zip(Records::new(payload).map_while(Result::ok));
+            records.filter(|(seq, _)| *seq >= from).all(|(seq, record)| show(seq, header.accepted_ms, &record))
         });
         if done {
             return;

@@ -102,7 +102,7 @@ impl Keeper {
             match self.shared.storage.rename(&segment.name, &spare) {
                 Ok(()) => lock(&self.shared.segments).spares.push(spare),
                 Err(error) => {
-                    tracing::error!(file = segment.name, %error, "cannot free a segment: its space stays in use until the next start")
+                    tracing::error!(file = segment.name, %error, "cannot free a segment: its space stays in use until the next start");
                 }
             }
         }
@@ -120,7 +120,9 @@ impl Keeper {
                 let surplus = segments.spares.len().saturating_sub(SPARES_KEPT);
                 let surplus: Vec<String> = segments.spares.drain(..surplus).collect();
                 drop(segments);
-                surplus.iter().for_each(|name| self.remove(name));
+                for name in &surplus {
+                    self.remove(name);
+                }
                 return;
             }
             let spare = segments.spares.pop();
@@ -174,7 +176,9 @@ impl Keeper {
     /// Whether another segment stays within the bound and leaves the volume the free space that belongs to others.
     fn may_grow(&mut self, bytes: u64) -> bool {
         let Plan { segment_bytes, max_segments, .. } = self.shared.plan;
-        if bytes + segment_bytes > max_segments * segment_bytes {
+        // A segment whose header rotted is kept whole in quarantine, beyond what is set apart for it.
+        let beyond = quarantine::usage(&*self.shared.storage).0.saturating_sub(self.shared.plan.quarantine_bytes);
+        if bytes + beyond + segment_bytes > max_segments * segment_bytes {
             return false;
         }
         match self.shared.storage.free_bytes() {

@@ -8,6 +8,7 @@ use super::gauges::Gauges;
 use super::keeper::Keeper;
 use super::log::cursor::{Cursor, Marks};
 use super::log::recovery::{self, Recovered, io_error};
+use super::log::segment::{number_in, spare_name};
 use super::log::storage::{OpenMode, Storage, Volume};
 use super::rates::Rates;
 use super::reader::Reader;
@@ -171,16 +172,26 @@ fn check_durability(config: &BufferConfig, storage: &dyn Storage, volume: &Volum
     Ok(())
 }
 
-/// Removes spares of another size (the settings changed): recycling needs equal sizes.
+/// Gives files that hold nothing any more the name of a spare; removes those of another size (the settings changed).
 fn keep_fitting(storage: &dyn Storage, spares: &[String], plan: &Plan) -> Vec<String> {
-    let fits = |name: &&String| storage.open(name, OpenMode::Read).and_then(|file| file.len()).is_ok_and(|len| len == plan.segment_bytes);
+    let fits =
+        |name: &&String| storage.open(name, OpenMode::Read).and_then(|file| file.size()).is_ok_and(|size| size == plan.segment_bytes);
     let (keep, drop): (Vec<_>, Vec<_>) = spares.iter().partition(fits);
     for name in drop {
         if let Err(error) = storage.remove(name) {
             tracing::warn!(file = name, %error, "cannot remove a spare segment of another size");
         }
     }
-    keep.into_iter().cloned().collect()
+    keep.into_iter().map(|name| as_spare(storage, name)).collect()
+}
+
+/// A segment that is reused is a spare first: a crash while its header is rewritten then leaves nothing that looks damaged.
+fn as_spare(storage: &dyn Storage, name: &str) -> String {
+    let Some(spare) = number_in(name, "seg-").map(spare_name) else { return name.to_owned() };
+    match storage.rename(name, &spare) {
+        Ok(()) => spare,
+        Err(_) => name.to_owned(),
+    }
 }
 
 fn marks_of(recovered: &Recovered) -> MarkBook {
@@ -200,6 +211,7 @@ fn marks_of(recovered: &Recovered) -> MarkBook {
         partitions: partitions.collect(),
         ages: recovered.ages.iter().copied().collect(),
         oldest_leased_ms: None,
+        reader_sleeps: false,
         woken: false,
     }
 }
@@ -208,9 +220,9 @@ fn report(recovered: &Recovered) {
     let report = &recovered.report;
     let lost_events: u64 = report.lost.iter().map(|(from, to)| to - from + 1).sum();
     let (segments, frontier, durable) = (recovered.segments.len(), recovered.marks.frontier, recovered.next_seq - 1);
-    if !report.unclean {
-        tracing::info!(segments, frontier, durable, "buffer opened after a clean stop");
-    } else {
+    if report.unclean {
         tracing::info!(segments, frontier, durable, lost_events, torn_bytes = report.torn_bytes, "buffer recovered after an unclean stop");
+    } else {
+        tracing::info!(segments, frontier, durable, "buffer opened after a clean stop");
     }
 }

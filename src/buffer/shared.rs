@@ -75,6 +75,8 @@ pub(crate) struct MarkBook {
     pub(crate) ages: VecDeque<(u64, u64)>,
     /// When the oldest leased and unacknowledged event was accepted.
     pub(crate) oldest_leased_ms: Option<u64>,
+    /// The reader sleeps and wants to be woken: a wake-up costs a system call.
+    pub(crate) reader_sleeps: bool,
     /// Somebody called [`super::ReaderWaker::wake`].
     pub(crate) woken: bool,
 }

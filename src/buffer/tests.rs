@@ -50,7 +50,7 @@ impl Running {
     /// Reads all there is; returns `(seq, value)`.
     fn read_all(&mut self) -> Vec<(u64, String)> {
         let mut events = Vec::new();
-        while let Some(frame) = self.reader.next().unwrap() {
+        while let Some(frame) = self.reader.next_frame().unwrap() {
             for (i, record) in Records::new(&frame.payload).enumerate() {
                 let value = String::from_utf8(record.unwrap().value.to_vec()).unwrap();
                 events.push((frame.first_seq.0 + i as u64, value));

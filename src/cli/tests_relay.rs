@@ -17,12 +17,12 @@ fn run(words: &[&str]) -> (Exit, String, String) {
 // Goal: `--json` passes the relay's snapshot through, and works over a Unix socket, too.
 #[test]
 fn status_as_json() {
-    let snapshot = json!({"buffer": {"fill": 0.5}, "new": [1]});
+    let snapshot = r#"{"new": [1.10], "buffer": {"fill": 0.50}}"#;
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("ops.sock");
     for relay in [
-        FakeRelay::tcp(vec![Scripted::new("200 OK", snapshot.to_string())]),
-        FakeRelay::socket(&path, vec![Scripted::new("200 OK", snapshot.to_string())]),
+        FakeRelay::tcp(vec![Scripted::new("200 OK", format!("{snapshot}\n"))]),
+        FakeRelay::socket(&path, vec![Scripted::new("200 OK", format!("{snapshot}\n"))]),
     ] {
         let (exit, stdout, _) = run(&["status", "--json", "--url", &relay.url]);
         assert_eq!((exit, stdout), (Exit::Done, format!("{snapshot}\n")));
@@ -89,12 +89,16 @@ fn health() {
 #[test]
 fn send_one() {
     let reply = json!({"accepted": 1, "ack": "kafka"});
-    let relay = FakeRelay::tcp(vec![Scripted::new("200 OK", format!("{reply}\n"))]);
+    let in_time = Scripted::new("200 OK", format!("{reply}\n"));
+    let relay = FakeRelay::tcp(vec![in_time, Scripted::new("202 Accepted", "{}")]);
     let event = ["--type", "t", "--source-type", "user", "--source-id", "42", "--payload", "{\"n\": 1.10}", "--id", "e1"];
     let words = [&["send", "--url", &relay.url, "--ack", "kafka", "--timeout", "2s"], event.as_slice()].concat();
     assert_eq!(run(&words), (Exit::Done, format!("{reply}\n"), String::new()));
+    let late = run(&words);
+    assert_eq!((late.0, late.1.as_str()), (Exit::Done, "{}\n"));
+    assert!(late.2.starts_with("Kafka has not confirmed in time"), "{}", late.2);
     let expect = r#"{"id":"e1","type":"t","source_type":"user","source_id":"42","payload":{"n": 1.10}}"#;
-    assert_eq!(relay.asked(), [format!("POST /v1/events?ack=kafka&timeout=2000ms {expect}")]);
+    assert_eq!(relay.asked()[0], format!("POST /v1/events?ack=kafka&timeout=2000ms {expect}"));
 }
 
 // Goal: a refusal is exit 1 with the relay's own reasons; a full relay is tried again only when asked to, and not for ever.
@@ -116,13 +120,16 @@ fn send_refused() {
 // Goal: what waits on disk can be listed beyond one page of the relay.
 #[test]
 fn peek_pages() {
-    let event = |seq: u64| json!({"seq": seq, "accepted_ms": 1, "id": "i", "type": "t", "source_type": "u", "source_id": "1", "bytes": 2});
+    let tail = r#""accepted_ms":1,"id":"i","type":"t","source_type":"u","source_id":"1","bytes":2,"value":{"b":1.10,"a":1}"#;
     let page = |seqs: std::ops::RangeInclusive<u64>| {
-        Scripted::new("200 OK", json!({"events": seqs.map(event).collect::<Vec<_>>(), "next_from": null}).to_string())
+        let events: Vec<_> = seqs.map(|seq| format!("{{\"seq\":{seq},{tail}}}")).collect();
+        Scripted::new("200 OK", format!("{{\"events\":[{}],\"next_from\":null}}", events.join(",")))
     };
     let relay = FakeRelay::tcp(vec![page(5..=1004), page(1010..=1011)]);
-    let (exit, stdout, _) = run(&["buffer", "peek", "--from", "5", "-n", "1500", "--source", "u/1", "--url", &relay.url]);
+    let (exit, stdout, _) = run(&["buffer", "peek", "--from", "5", "-n", "1500", "--source", "u/1", "--json", "--url", &relay.url]);
     assert_eq!((exit, stdout.lines().count()), (Exit::Done, 1002));
+    // As it was sent: the order of keys and the digits of numbers are the user's.
+    assert_eq!(stdout.lines().last(), Some(format!("{{\"seq\":1011,{tail}}}").as_str()));
     let expect = ["GET /v1/buffer/events?from=5&limit=1000&source=u%2F1", "GET /v1/buffer/events?from=1005&limit=500&source=u%2F1"];
     assert_eq!(relay.asked(), expect);
 }

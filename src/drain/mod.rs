@@ -13,7 +13,6 @@
 //! line, named in the state and the log, and is tried again for ever.
 
 mod acks;
-mod backoff;
 mod board;
 mod classify;
 mod clock;

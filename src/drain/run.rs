@@ -10,7 +10,6 @@
 //! an event that Kafka has is not sent again; whatever goes wrong, the answer is to wait and send again, for ever.
 
 use super::acks::{Acks, Settled, describe};
-use super::backoff::Backoff;
 use super::board::Board;
 use super::classify::{MALFORMED, STALLED, UNREADABLE};
 use super::clock::Clock;
@@ -23,6 +22,7 @@ use super::stop::DrainReport;
 use super::watchdog::Watchdog;
 use super::window::Window;
 use super::{Drain, DrainHandles};
+use crate::backoff::Backoff;
 use crate::error::{Disposition, chain};
 use crate::event::Seq;
 use std::sync::Arc;

@@ -27,7 +27,7 @@ pub trait Source {
 
 impl Source for Reader {
     fn next(&mut self) -> Result<Option<Leased>, ReadError> {
-        Reader::next(self)
+        Reader::next_frame(self)
     }
 
     fn is_acked(&self, seq: Seq) -> bool {

@@ -234,7 +234,6 @@ fn take_varint(bytes: &[u8], at: &mut usize) -> Option<usize> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
     use proptest::prelude::*;

@@ -134,3 +134,78 @@ impl<B: Body<Data = Bytes> + Unpin> Reader<'_, B> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hyper::body::Frame;
+    use std::collections::VecDeque;
+    use std::convert::Infallible;
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    const MIB: usize = 1 << 20;
+    const LIMITS: BodyLimits =
+        BodyLimits { max_bytes: MIB, admission_timeout: Duration::from_secs(2), read_timeout: Duration::from_secs(30) };
+
+    /// A body of unknown length that comes in pieces, and then goes on or hangs.
+    struct Pieces {
+        rest: VecDeque<Bytes>,
+        hangs: bool,
+    }
+
+    impl Pieces {
+        fn new(count: usize, bytes: usize, hangs: bool) -> Self {
+            Self { rest: vec![Bytes::from(vec![b'x'; bytes]); count].into(), hangs }
+        }
+    }
+
+    impl Body for Pieces {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            match self.rest.pop_front() {
+                None if self.hangs => Poll::Pending,
+                piece => Poll::Ready(piece.map(|piece| Ok(Frame::data(piece)))),
+            }
+        }
+    }
+
+    async fn read_pieces(budget: &Budget, pieces: Pieces) -> Result<usize, BodyError> {
+        read(pieces, budget, LIMITS).await.map(|body| body.bytes.len())
+    }
+
+    // Goal: a body of unknown length takes no more memory than it needs, and gives the rest back.
+    #[tokio::test(start_paused = true)]
+    async fn unknown_length() {
+        let budget = Budget::new(2 * MIB, MIB);
+        let held = read(Pieces::new(20, 10_000, false), &budget, LIMITS).await.unwrap();
+        assert_eq!(held.bytes.len(), 200_000);
+        assert_eq!(read_pieces(&budget, Pieces::new(20, 10_000, false)).await, Ok(200_000));
+        assert_eq!(read_pieces(&budget, Pieces::new(3, 10, false)).await, Ok(30));
+        assert_eq!(read_pieces(&budget, Pieces::new(0, 0, false)).await, Ok(0));
+        assert_eq!(read_pieces(&budget, Pieces::new(11, 100_000, false)).await, Err(BodyError::TooLarge { max_bytes: MIB }));
+    }
+
+    // Goal: when memory is taken, a large body is refused after the time its client gave, and small ones go on.
+    #[tokio::test(start_paused = true)]
+    async fn overloaded() {
+        let budget = Budget::new(MIB + MIB / 4, MIB);
+        let _taken = budget.admit_largest(Instant::now()).await.unwrap();
+        let start = Instant::now();
+        assert_eq!(read_pieces(&budget, Pieces::new(20, 10_000, false)).await, Err(BodyError::Overloaded));
+        assert!(start.elapsed() >= LIMITS.admission_timeout && start.elapsed() < LIMITS.read_timeout);
+        assert_eq!(read_pieces(&budget, Pieces::new(1, 300, false)).await, Ok(300));
+    }
+
+    // Goal: a client that stops sending is given up after the time limit, and its memory is given back.
+    #[tokio::test(start_paused = true)]
+    async fn too_slow() {
+        let budget = Budget::new(0, MIB);
+        for _ in 0..3 {
+            let timeout = LIMITS.read_timeout;
+            assert_eq!(read_pieces(&budget, Pieces::new(20, 10_000, true)).await, Err(BodyError::TooSlow { timeout }));
+        }
+    }
+}

@@ -7,7 +7,7 @@
 //! nothing is. Browsers cannot be tricked into posting here: every accepted request needs a content type or headers for which they
 //! ask permission first, and permission is never given.
 
-use super::admission::Budget;
+use super::admission::{Budget, INFLIGHT_BYTES_MAX};
 use super::append::Append;
 use super::body::{self, BodyLimits, ReadBody};
 use super::decode::{Context, DecodeError, Decoded, Decoder, Format};
@@ -17,7 +17,7 @@ use super::reply::{Acceptance, Ids};
 use super::stats::{EventResult, IngestStats};
 use super::{media, trace};
 use crate::buffer::{AppendError, AppendOptions, Appended};
-use crate::config::AckLevel;
+use crate::config::{AckLevel, IngestConfig, Template};
 use crate::lifecycle::Receipt;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response};
@@ -33,24 +33,16 @@ const KAFKA_TIMEOUT: Duration = Duration::from_secs(5);
 /// The service behind every connection.
 #[derive(Debug)]
 pub(super) struct Api<A> {
-    /// Where batches go.
-    pub appender: A,
-    /// Bodies to batches.
-    pub decoder: Decoder,
-    /// Memory for bodies.
-    pub budget: Budget,
-    /// What to count.
-    pub stats: Arc<IngestStats>,
-    /// `ingest.ack`
-    pub ack: AckLevel,
-    /// `ingest.full_timeout`
-    pub full_timeout: Duration,
-    /// `ingest.request_timeout`
-    pub request_timeout: Duration,
-    /// `ingest.max_body_bytes`
-    pub max_body_bytes: usize,
+    appender: A,
+    decoder: Decoder,
+    budget: Budget,
+    stats: Arc<IngestStats>,
+    ack: AckLevel,
+    full_timeout: Duration,
+    request_timeout: Duration,
+    max_body_bytes: usize,
     /// True once ingest was told to stop: then nobody waits for Kafka any longer.
-    pub stopping: watch::Receiver<bool>,
+    stopping: watch::Receiver<bool>,
 }
 
 /// What a request waits for, and how long.
@@ -60,6 +52,35 @@ struct Wish {
     room: Duration,
     /// For room and Kafka together.
     kafka: Duration,
+}
+
+impl<A> Api<A> {
+    /// A service for the settings and the template of `kafka.topic`.
+    pub(super) fn new(
+        config: &IngestConfig,
+        topic: &Template,
+        appender: A,
+        stats: Arc<IngestStats>,
+        stopping: watch::Receiver<bool>,
+    ) -> Self {
+        let max_body_bytes = usize::try_from(config.max_body_bytes).unwrap_or(usize::MAX);
+        Self {
+            appender,
+            decoder: Decoder::new(config, topic),
+            budget: Budget::new(INFLIGHT_BYTES_MAX, max_body_bytes),
+            stats,
+            ack: config.ack,
+            full_timeout: config.full_timeout,
+            request_timeout: config.request_timeout,
+            max_body_bytes,
+            stopping,
+        }
+    }
+
+    /// `ingest.request_timeout`
+    pub(super) fn request_timeout(&self) -> Duration {
+        self.request_timeout
+    }
 }
 
 impl<A: Append> Api<A> {

@@ -18,17 +18,19 @@
 //! Deliberately absent: a limit on idle connections' lifetime (peers are on this machine, and the kernel closes a dead one's
 //! connections), authentication beyond file mode and peer credentials, compression.
 
+mod activity;
 mod admission;
 mod append;
 mod bind_error;
 mod body;
+mod client_io;
 mod connection;
 pub mod decode;
-mod head_guard;
 mod http;
 mod json_text;
 mod listener;
 mod media;
+mod parking;
 mod problem;
 mod query;
 mod quiet;
@@ -42,11 +44,8 @@ mod trace;
 mod tests;
 
 use crate::config::{IngestConfig, Template};
-use admission::{Budget, INFLIGHT_BYTES_MAX};
 use connection::Server;
-use decode::Decoder;
 use http::Api;
-use hyper_util::server::graceful::GracefulShutdown;
 use listener::{Accepted, Listeners};
 use quiet::Quiet;
 use std::net::SocketAddr;
@@ -89,18 +88,7 @@ impl<A: Append> Ingest<A> {
     pub async fn bind(config: &IngestConfig, topic: &Template, appender: A, stats: Arc<IngestStats>) -> Result<Self, BindError> {
         let listeners = Listeners::bind(config, Arc::clone(&stats)).await?;
         let (stopping, is_stopping) = watch::channel(false);
-        let max_body_bytes = usize::try_from(config.max_body_bytes).unwrap_or(usize::MAX);
-        let api = Api {
-            appender,
-            decoder: Decoder::new(config, topic),
-            budget: Budget::new(INFLIGHT_BYTES_MAX, max_body_bytes),
-            stats: Arc::clone(&stats),
-            ack: config.ack,
-            full_timeout: config.full_timeout,
-            request_timeout: config.request_timeout,
-            max_body_bytes,
-            stopping: is_stopping,
-        };
+        let api = Api::new(config, topic, appender, Arc::clone(&stats), is_stopping);
         let max_connections = config.max_connections as usize;
         Ok(Self { listeners, server: Arc::new(Server::new(Arc::new(api))), stats, stopping, max_connections })
     }
@@ -119,7 +107,6 @@ impl<A: Append> Ingest<A> {
     /// finished at the instant that `stop` gave is cut off. Requests that wait for Kafka are answered 202 as soon as stopping begins.
     pub async fn run(self, stop: impl Future<Output = Instant>) -> Stopped {
         let Self { listeners, server, stats, stopping, max_connections } = self;
-        let graceful = GracefulShutdown::new();
         let mut connections = Connections { tasks: JoinSet::new(), stats, crowded: Quiet::default(), max: max_connections };
         let deadline = {
             let mut stop = std::pin::pin!(stop);
@@ -129,10 +116,10 @@ impl<A: Append> Ingest<A> {
                     deadline = &mut stop => break deadline,
                     Some(()) = connections.reap() => {}
                     accepted = listeners.accept(), if connections.has_room() => {
-                        let (server, watcher) = (Arc::clone(&server), graceful.watcher());
+                        let (server, stopping) = (Arc::clone(&server), stopping.subscribe());
                         match accepted {
-                            Accepted::Tcp(stream) => connections.add(server.serve(stream, watcher)),
-                            Accepted::Unix(stream) => connections.add(server.serve(stream, watcher)),
+                            Accepted::Tcp(stream) => connections.add(server.serve(stream, stopping)),
+                            Accepted::Unix(stream) => connections.add(server.serve(stream, stopping)),
                         }
                     }
                 }
@@ -141,7 +128,7 @@ impl<A: Append> Ingest<A> {
         // Whoever connects from here on is refused at once, rather than left waiting in a backlog.
         drop(listeners);
         stopping.send_replace(true);
-        connections.finish(graceful, deadline).await
+        connections.finish(deadline).await
     }
 }
 
@@ -181,11 +168,10 @@ impl Connections {
     }
 
     /// Lets all connections finish until the deadline.
-    async fn finish(mut self, graceful: GracefulShutdown, deadline: Instant) -> Stopped {
+    async fn finish(mut self, deadline: Instant) -> Stopped {
         let total = self.tasks.len();
         let reap_all = async { while self.reap().await.is_some() {} };
-        let all_done = async { tokio::join!(graceful.shutdown(), reap_all) };
-        let in_time = tokio::time::timeout_at(deadline.into(), all_done).await.is_ok();
+        let in_time = tokio::time::timeout_at(deadline.into(), reap_all).await.is_ok();
         let cut_off = if in_time { 0 } else { self.tasks.len() };
         self.tasks.shutdown().await;
         self.count();

@@ -15,7 +15,6 @@
 //! Deliberately absent: persistence (Kafka has the event; Pub/Sub is at-most-once anyway), and a client that reconnects by itself
 //! (its hidden retries would hold commands for seconds; the worker's own loop decides what waits and what is dropped).
 
-mod backoff;
 mod message;
 mod notifier;
 mod probe;
@@ -30,5 +29,6 @@ mod worker;
 pub use notifier::ConnectError;
 pub use probe::{ProbeError, RedisFacts, probe};
 pub use queue::NotifyQueue;
+pub use redis::UrlError;
 pub use run::{BuildError, LAST_WORDS, Notify, NotifyReport};
 pub use stats::{DROP_REASONS, DropReason, NotifyStats};

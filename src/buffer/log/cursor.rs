@@ -77,7 +77,7 @@ impl Cursor {
     /// Opens (or creates) the cursor file and continues after `generation`.
     pub(crate) fn open(storage: &dyn Storage, generation: u64) -> io::Result<Self> {
         let file = storage.open(CURSOR_NAME, OpenMode::Create)?;
-        if file.len()? < CURSOR_BYTES {
+        if file.size()? < CURSOR_BYTES {
             file.allocate(CURSOR_BYTES)?;
             file.sync_data()?;
         }

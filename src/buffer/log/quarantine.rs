@@ -6,6 +6,7 @@ use std::io;
 
 /// Directory under the buffer's.
 pub(crate) const QUARANTINE_DIR: &str = "quarantine";
+const NOTE_SUFFIX: &str = ".json";
 const COPY_CHUNK: usize = 1 << 18;
 
 /// Why bytes were set aside.
@@ -43,7 +44,7 @@ pub(crate) fn set_aside(storage: &dyn Storage, file: &dyn StorageFile, note: &No
     }
     copy.sync_data()?;
     let text = serde_json::to_vec_pretty(note).map_err(io::Error::other)?;
-    let json = storage.open(&format!("{stem}.json"), OpenMode::Create)?;
+    let json = storage.open(&format!("{stem}{NOTE_SUFFIX}"), OpenMode::Create)?;
     write_full(&*json, &text, 0)?;
     json.sync_data()?;
     storage.sync_dir(QUARANTINE_DIR)
@@ -60,7 +61,7 @@ pub(crate) fn move_aside(storage: &dyn Storage, name: &str) -> io::Result<()> {
 /// Bytes allocated in quarantine and number of entries with a note or a whole file.
 pub(crate) fn usage(storage: &dyn Storage) -> (u64, u64) {
     let names = storage.list(QUARANTINE_DIR).unwrap_or_default();
-    let entries = names.iter().filter(|name| !name.ends_with(".json")).count() as u64;
+    let entries = names.iter().filter(|name| !name.ends_with(NOTE_SUFFIX)).count() as u64;
     (names.iter().map(|name| allocated(storage, name)).sum(), entries)
 }
 

@@ -206,7 +206,7 @@ fn scan_unsealed(
 ) -> Result<Seal, OpenError> {
     let fail = |source| io_error(storage, "read", &segment.name, source);
     let (file, seed) = (&*segment.file, segment.header.seed());
-    let limit = file.len().map_err(fail)?;
+    let limit = file.size().map_err(fail)?;
     let mut scanner = Scanner::default();
     let mut seal = Seal { end: DATA_START, flags: SEAL_RECOVERED, ..Seal::default() };
     let mut next_seq = next_seq.max(segment.header.base_seq);

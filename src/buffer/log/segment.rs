@@ -214,26 +214,25 @@ pub(crate) fn read_header(file: &dyn StorageFile) -> io::Result<Result<(SegmentH
 }
 
 /// Turns a file (new or a spare named `from`) into the segment `header`, durably: its name and header survive a crash before its first
-/// frame is written.
+/// frame is written. Until both are there it is called a spare, so that a crash half-way leaves nothing that looks damaged.
 pub(crate) fn prepare(storage: &dyn Storage, from: Option<&str>, header: SegmentHeader) -> io::Result<Segment> {
     let name = segment_name(header.segment_id);
-    let source = from.unwrap_or(&name);
+    let fresh = spare_name(header.segment_id);
+    let source = from.unwrap_or(&fresh);
     let file = storage.open(source, if from.is_some() { OpenMode::ReadWrite } else { OpenMode::Create })?;
-    if file.len()? != header.capacity || from.is_none() {
-        if let Err(error) = file.allocate(header.capacity) {
-            // Whatever was reserved goes back: a half-made segment must not stand in the way of others.
-            drop(storage.remove(source));
-            return Err(error);
-        }
+    if from.is_none()
+        && let Err(error) = file.allocate(header.capacity)
+    {
+        // Whatever was reserved goes back: a half-made segment must not stand in the way of others.
+        drop(storage.remove(source));
+        return Err(error);
     }
     // Everything up to the first frame is written anew: no stale seal, and a blank header where the first frame will be.
     let mut front = vec![0_u8; usize::try_from(DATA_START).unwrap_or_default() + super::frame::HEADER_LEN];
     front[..HEADER_LEN].copy_from_slice(&header.encode());
     write_full(&*file, &front, 0)?;
     file.sync_data()?;
-    if source != name {
-        storage.rename(source, &name)?;
-    }
+    storage.rename(source, &name)?;
     storage.sync_dir("")?;
     Ok(Segment::new(name, header, file, DATA_START, None))
 }

@@ -20,7 +20,7 @@ pub trait StorageFile: Send + Sync + fmt::Debug {
     /// `fdatasync`.
     fn sync_data(&self) -> io::Result<()>;
     /// Length in bytes.
-    fn len(&self) -> io::Result<u64>;
+    fn size(&self) -> io::Result<u64>;
     /// Bytes allocated on the volume (`st_blocks`).
     fn allocated_bytes(&self) -> io::Result<u64>;
     /// Makes the file `len` bytes long with its blocks reserved, so that a later write cannot fail for want of space.
@@ -192,12 +192,7 @@ impl Storage for DiskStorage {
 }
 
 /// Names a file system by its `statfs` magic number (linux/magic.h).
-#[expect(
-    clippy::cast_sign_loss,
-    clippy::unnecessary_cast,
-    clippy::cast_possible_truncation,
-    reason = "the field's type differs between targets; magics are 32 bits"
-)]
+#[expect(clippy::cast_sign_loss, clippy::cast_possible_truncation, reason = "the field's type differs between targets; magics are 32 bits")]
 fn volume_of<T: TryInto<i64>>(magic: T) -> Volume {
     let (filesystem, durable) = match magic.try_into().unwrap_or(0) as u32 {
         0xEF53 => ("ext4", true),
@@ -231,7 +226,7 @@ impl StorageFile for DiskFile {
         self.0.sync_data()
     }
 
-    fn len(&self) -> io::Result<u64> {
+    fn size(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.len())
     }
 

@@ -4,7 +4,7 @@ use super::super::exit::{Exit, Failure};
 use super::super::human::{count, plain, size, time};
 use super::super::look::Look;
 use super::super::output::Output;
-use super::super::status::get_json;
+use super::super::status::{get, parse};
 use super::super::target::{self, Door, TargetArgs, block_on};
 use super::{WhereArgs, directory};
 use crate::buffer::inspect::DirectoryInfo;
@@ -56,7 +56,7 @@ pub(super) fn run(args: &InfoArgs, out: &mut Output) -> Result<Exit, Failure> {
 
 fn of_relay(args: &InfoArgs) -> Result<Value, Failure> {
     let client = args.target.client(Door::Ops, args.timeout)?;
-    let mut status = block_on(get_json(&client, "/v1/status"))?;
+    let mut status: Value = parse(&client, &block_on(get(&client, "/v1/status"))?)?;
     match status.get_mut("buffer").map(Value::take) {
         Some(Value::Null) | None => Err(Failure::new(Exit::Failed, "the relay has not recovered its buffer yet; try again")),
         Some(buffer) => Ok(buffer),

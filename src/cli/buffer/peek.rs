@@ -4,10 +4,11 @@ use super::super::exit::{Exit, Failure};
 use super::super::http_client::Client;
 use super::super::human::{count, plain};
 use super::super::output::Output;
-use super::super::status::get_json;
+use super::super::status::{get, parse};
 use super::super::target::{self, Door, TargetArgs, block_on};
 use super::{WaitingEvent, WhereArgs, directory};
 use clap::Args;
+use serde::Deserialize;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -50,6 +51,12 @@ pub(super) struct PeekArgs {
     target: TargetArgs,
 }
 
+/// The relay's answer. Read from its text, not from a tree, so that events are shown as they were sent.
+#[derive(Deserialize)]
+struct Page {
+    events: Vec<WaitingEvent>,
+}
+
 /// Where pages of events come from.
 enum Pages {
     Directory(PathBuf),
@@ -85,10 +92,8 @@ impl Pages {
             Self::Directory(dir) => directory::events(dir, from, limit, source),
             Self::Relay(client) => {
                 let source = source.map(|source| format!("&source={}", percent_encode(source))).unwrap_or_default();
-                let mut reply = get_json(client, &format!("/v1/buffer/events?from={from}&limit={limit}{source}")).await?;
-                let events = reply.get_mut("events").map(serde_json::Value::take).unwrap_or_default();
-                let not_understood = |error| Failure::new(Exit::Failed, format!("the relay's answer is not understood: {error}"));
-                serde_json::from_value(events).map_err(not_understood)
+                let body = get(client, &format!("/v1/buffer/events?from={from}&limit={limit}{source}")).await?;
+                Ok(parse::<Page>(client, &body)?.events)
             }
         }
     }

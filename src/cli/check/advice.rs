@@ -2,7 +2,8 @@
 
 use super::super::exit::Exit;
 use super::Check;
-use crate::buffer::largest_batch;
+use crate::app;
+use crate::buffer;
 use crate::config::units::{show_size, show_time};
 use crate::config::{Config, redact_url};
 use std::time::Duration;
@@ -27,7 +28,7 @@ fn notifications(config: &Config) -> Check {
 /// Asks the buffer itself: how it divides its bytes is its own affair.
 fn request_size(config: &Config) -> Option<Check> {
     let wanted = config.ingest.max_body_bytes;
-    match largest_batch(&config.buffer, wanted) {
+    match buffer::largest_batch(&config.buffer, app::largest_batch(config)) {
         Err(problem) => Some(Check::fail("buffer", Exit::Usage, problem, "raise buffer.max_bytes, or lower buffer.segment_bytes")),
         Ok(largest) => (largest < wanted).then(|| {
             Check::warn(
@@ -88,7 +89,7 @@ mod tests {
     fn advice() {
         assert_eq!(warnings(|_| {}), [""; 0]);
         assert_eq!(warnings(|config| config.buffer.max_bytes = 63 << 20), ["request size"]);
-        assert_eq!(warnings(|config| config.buffer.max_bytes = 512 << 20), [""; 0]);
+        assert_eq!(warnings(|config| config.buffer.max_bytes = 80 << 20), [""; 0]);
         assert_eq!(warnings(|config| config.shutdown.grace = Duration::from_secs(30)), ["grace"]);
         assert_eq!(warnings(|config| (config.ops.listen, config.ops.socket) = (None, None)), ["ops"]);
         let open_socket = |config: &mut Config| (config.ingest.socket, config.ingest.socket_mode) = (Some("/s".into()), 0o666);

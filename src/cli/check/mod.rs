@@ -111,7 +111,8 @@ fn look(config: &Config, args: &CheckArgs) -> Vec<Check> {
     let mut checks = vec![Check::ok("settings", format!("the settings are valid ({from}, environment and flags)"))];
     checks.extend(kafka::properties(config));
     checks.extend(advice::about(config));
-    if args.connect {
+    // Peers that are asked with wrong settings only repeat what is wrong with them.
+    if args.connect && exit_of(&checks) == Exit::Done {
         checks.extend(PROBES.iter().flat_map(|probe| probe(config)));
     }
     checks

@@ -73,7 +73,7 @@ pub(super) fn run(args: &SendArgs, out: &mut Output) -> Result<Exit, Failure> {
     }
     let wait = args.timeout.unwrap_or(LONGEST_DEFAULT_WAIT);
     let client = args.target.client(Door::Ingest, wait + ANSWER_SLACK)?;
-    let poster = Poster::new(client, target(args.ack, args.timeout), args.retry);
+    let poster = Poster::new(client, target(args.ack, args.timeout), args.retry, args.ack == Some(Ack::Kafka));
     block_on(async {
         match single {
             Some(event) => poster.post("application/json", event.into(), out).await.and_then(|sent| sent.or_fail("")),

@@ -22,6 +22,8 @@ pub(super) struct Poster {
     client: Client,
     target: String,
     retries: u32,
+    /// Whether somebody waits for Kafka's confirmation.
+    wants_kafka: bool,
 }
 
 /// What became of a request.
@@ -45,9 +47,10 @@ pub(super) struct Refusal {
 }
 
 impl Poster {
-    /// Posts to `target`, and again up to `retries` times while the relay is full.
-    pub(super) fn new(client: Client, target: String, retries: u32) -> Self {
-        Self { client, target, retries }
+    /// Posts to `target`, and again up to `retries` times while the relay is full. `wants_kafka`: a reply without Kafka's
+    /// confirmation is worth a word.
+    pub(super) fn new(client: Client, target: String, retries: u32, wants_kafka: bool) -> Self {
+        Self { client, target, retries, wants_kafka }
     }
 
     /// Posts and prints the reply.
@@ -62,6 +65,9 @@ impl Poster {
             if reply.status.is_success() {
                 out.bytes(reply.body.trim_ascii())?;
                 out.line("")?;
+                if self.wants_kafka && reply.status == StatusCode::ACCEPTED {
+                    out.note("Kafka has not confirmed in time; the events are on disk and will be delivered");
+                }
                 return Ok(Sent::Accepted);
             }
             let refusal = Refusal::read(&reply);

@@ -7,7 +7,9 @@ use super::http_client::{Client, Reply};
 use super::look::Look;
 use super::output::Output;
 use super::target::{Door, TargetArgs, block_on, time};
+use bytes::Bytes;
 use clap::Args;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::time::Duration;
 
@@ -37,9 +39,12 @@ pub(super) struct StatusArgs {
 /// Asks and prints.
 pub(super) fn run(args: &StatusArgs, out: &mut Output) -> Result<Exit, Failure> {
     let client = args.target.client(Door::Ops, args.timeout)?;
-    let snapshot = block_on(get_json(&client, "/v1/status"))?;
+    let body = block_on(get(&client, "/v1/status"))?;
+    let snapshot: Value = parse(&client, &body)?;
     if args.json {
-        out.line(&snapshot)?;
+        // As the relay wrote it: numbers keep their digits.
+        out.bytes(body.trim_ascii())?;
+        out.line("")?;
     } else {
         for line in screen::lines(Look(&snapshot), out) {
             out.line(line)?;
@@ -48,14 +53,16 @@ pub(super) fn run(args: &StatusArgs, out: &mut Output) -> Result<Exit, Failure> 
     Ok(Exit::Done)
 }
 
-/// Gets a JSON document from a relay, or says why not.
-pub(super) async fn get_json(client: &Client, target: &str) -> Result<Value, Failure> {
+/// Gets something from a relay, or says why not.
+pub(super) async fn get(client: &Client, target: &str) -> Result<Bytes, Failure> {
     let reply = client.get(target).await?;
-    if !reply.status.is_success() {
-        return Err(refused(client, &reply));
-    }
-    serde_json::from_slice(&reply.body).map_err(|error| {
-        let text = format!("what answers at {} is not a dualstream relay: its reply is not JSON ({error})", client.endpoint());
+    if reply.status.is_success() { Ok(reply.body) } else { Err(refused(client, &reply)) }
+}
+
+/// Reads the JSON that a relay sent.
+pub(super) fn parse<T: DeserializeOwned>(client: &Client, body: &[u8]) -> Result<T, Failure> {
+    serde_json::from_slice(body).map_err(|error| {
+        let text = format!("what answers at {} is not a dualstream relay: its reply is not understood ({error})", client.endpoint());
         Failure::new(Exit::Unreachable, text)
     })
 }

@@ -65,8 +65,12 @@ fn buffer(buffer: Look<'_>, out: &Output) -> Vec<String> {
     };
     let used = size(buffer.count("bytes").unwrap_or_default());
     let max = size(buffer.count("max_bytes").unwrap_or_default());
-    let mut lines =
-        vec![format!("{:<8} {} {:.0}%, {used} of {max}", "buffer", out.paint(paint, &bar(fill, BAR_WIDTH)), (fill * 100.0).floor())];
+    let mut lines = vec![format!(
+        "{:<8} {} {:.0}%, {used} allocated of {max}",
+        "buffer",
+        out.paint(paint, &bar(fill, BAR_WIDTH)),
+        (fill * 100.0).floor()
+    )];
     let backlog = buffer.count("ledger.backlog").unwrap_or_default();
     lines.push(labelled(
         "",
@@ -104,7 +108,7 @@ fn kafka(drain: Look<'_>, out: &Output) -> Vec<String> {
             drain.count("acked").map(|acked| format!("{} acknowledged", count(acked))),
             drain.count("inflight").map(|inflight| format!("{} in flight", count(inflight))),
             drain.number("last_ack_age_seconds").map(|seconds| format!("last ack {} ago", time(seconds))),
-            drain.number("ack_p99_seconds").map(|seconds| format!("99% within {}", time(seconds))),
+            drain.number("ack_p99_seconds").filter(|seconds| *seconds > 0.0).map(|seconds| format!("99% within {}", time(seconds))),
         ],
     )];
     let why = [drain.text("reason"), drain.text("detail")];
@@ -142,7 +146,7 @@ fn ingest(ingest: Look<'_>) -> Option<String> {
                 events.count("accepted").map(|accepted| format!("{} accepted", count(accepted))),
                 Some(format!("{} refused", count(refused))),
                 ingest.count("connections").map(|connections| format!("{} connections", count(connections))),
-                ingest.number("append_p99_seconds").map(|seconds| format!("99% within {}", time(seconds))),
+                ingest.number("append_p99_seconds").filter(|seconds| *seconds > 0.0).map(|seconds| format!("99% within {}", time(seconds))),
             ],
         )
     })
@@ -190,7 +194,7 @@ mod tests {
         let expect = "\
 relay    ready, degraded, version 0.1.0, up 3h 12m, 38.1 MiB memory, 0198-aa
          drain_blocked: unknown_topic: Unknown topic
-buffer   [#####################################---] 92%, 942.1 MiB of 1.0 GiB
+buffer   [#####################################---] 92%, 942.1 MiB allocated of 1.0 GiB
          3,000,000 events waiting, oldest 1h 2m, 2 requests wait for room
 rates    in 800/s, out 0/s, full in 5m
 kafka    blocked, connected, 5 acknowledged, 0 in flight, last ack 1h 1m ago

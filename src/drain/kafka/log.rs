@@ -31,6 +31,11 @@ impl LogLimiter {
             tracing::debug!(target: "librdkafka", facility, "{message}");
             return;
         }
+        // Said at every start about the gapless guarantee, which is chosen on purpose and proven by the tests of this stage.
+        if facility == "CONFWARN" && message.contains("enable.gapless.guarantee") {
+            tracing::debug!(target: "librdkafka", facility, "{message}");
+            return;
+        }
         let Some(left_out) = self.pass(facility, now) else { return };
         match level {
             Level::Emerg | Level::Alert | Level::Critical | Level::Error | Level::Warning => {

@@ -64,9 +64,8 @@ impl Source for OneFrame {
         seqs.iter().filter(|seq| self.booked.insert(seq.0)).count()
     }
 
-    fn rewind(&mut self) -> Result<(), ReadError> {
+    fn rewind(&mut self) {
         self.given = false;
-        Ok(())
     }
 
     fn acked(&self) -> Seq {
@@ -97,7 +96,7 @@ fn events(count: u64, bytes: usize) -> OneFrame {
             traceparent: Field::Absent,
         });
     }
-    let payload = Arc::new(batch.finish().into_payload());
+    let payload = batch.finish().into_payload().into();
     let frame = Leased { first_seq: Seq(1), count: u32::try_from(count).unwrap(), accepted_ms: ACCEPTED_MS, payload };
     OneFrame { frame, given: false, booked: BTreeSet::new() }
 }
@@ -112,7 +111,13 @@ struct Running {
 impl Running {
     fn start(config: &KafkaConfig, source: OneFrame) -> Self {
         let (stats, stop) = (Arc::new(DrainStats::default()), DrainStop::default());
-        let handles = DrainHandles { stats: Arc::clone(&stats), acks: Arc::new(AckWaiters::default()), on_acked: None, stop: stop.clone() };
+        let handles = DrainHandles {
+            stats: Arc::clone(&stats),
+            acks: Arc::new(AckWaiters::default()),
+            on_acked: None,
+            heartbeat: None,
+            stop: stop.clone(),
+        };
         let factory = KafkaFactory::build(config, RELAY).unwrap();
         let thread = std::thread::spawn(move || Drain::assemble(source, factory, SystemClock, handles, fastrand::Rng::with_seed(1)).run());
         Self { stats, stop, thread }

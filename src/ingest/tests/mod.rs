@@ -1,6 +1,7 @@
 //! The stage over real sockets, with a buffer that is only pretended.
 
 mod connections;
+mod parking;
 mod replies;
 mod stopping;
 

@@ -9,20 +9,20 @@
 //! While it is not UP nothing is taken from the queue, so the newest wait there. After a timeout nothing is sent but a PING: a
 //! frozen Redis costs one batch, not all of them.
 
-use super::backoff::Backoff;
 use super::message::Notification;
 use super::notifier::{Link, LinkError, Notifier, Tally};
 use super::queue::{BATCH_MAX, Waiting};
 use super::stats::{DropReason, NotifyStats};
 use super::stop::Stop;
 use super::trouble::Trouble;
+use crate::backoff::Backoff;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// First and longest delay between attempts. Five seconds: a Redis that is repaired is in use again before anybody wonders.
-const RETRY_FIRST: Duration = Duration::from_millis(100);
-const RETRY_CAP: Duration = Duration::from_secs(5);
+/// Shortest and longest step between attempts. Five seconds: a Redis that is repaired is in use again before anybody wonders.
+const RETRY_MIN: Duration = Duration::from_millis(100);
+const RETRY_MAX: Duration = Duration::from_secs(5);
 
 /// Idle time after which Redis is asked whether it is there, so that `up` is true and a dead link is found before it costs an event.
 const HEARTBEAT: Duration = Duration::from_secs(5);
@@ -42,6 +42,7 @@ pub(super) struct Worker<N> {
     batch: Vec<Notification>,
     reconnect: Backoff,
     refusal: Backoff,
+    rng: fastrand::Rng,
     down: Trouble,
     refused: Trouble,
     overflow: Trouble,
@@ -57,8 +58,9 @@ impl<N: Notifier> Worker<N> {
             waiting,
             stats,
             batch: Vec::with_capacity(BATCH_MAX),
-            reconnect: Backoff::new(RETRY_FIRST, RETRY_CAP, seed),
-            refusal: Backoff::new(RETRY_FIRST, RETRY_CAP, !seed),
+            reconnect: Backoff::new(RETRY_MIN, RETRY_MAX),
+            refusal: Backoff::new(RETRY_MIN, RETRY_MAX),
+            rng: fastrand::Rng::with_seed(seed),
             down: Trouble::default(),
             refused: Trouble::default(),
             overflow: Trouble::default(),
@@ -81,7 +83,7 @@ impl<N: Notifier> Worker<N> {
             if stop.requested() {
                 break;
             }
-            let delay = self.reconnect.next_delay();
+            let delay = self.reconnect.next_delay(&mut self.rng);
             stop.or_wait(delay, std::future::pending()).await;
         }
         self.stats.up.set(0);
@@ -140,7 +142,7 @@ impl<N: Notifier> Worker<N> {
             return BATCH_MAX;
         }
         self.stats.up.set(0);
-        let delay = self.refusal.next_delay();
+        let delay = self.refusal.next_delay(&mut self.rng);
         stop.or_wait(delay, std::future::pending()).await;
         PROBE_MAX
     }

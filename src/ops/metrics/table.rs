@@ -2,7 +2,7 @@
 
 use super::{Kind, Metric, Samples, Value};
 use crate::buffer::BufferSnapshot;
-use crate::drain::DrainState;
+use crate::drain::{BLOCK_REASONS, DrainState};
 use crate::ops::health::Degraded;
 use crate::ops::status::{NotifyStatus, StatusSnapshot};
 use std::collections::BTreeMap;
@@ -231,11 +231,11 @@ pub static TABLE: &[Metric] = &[
         name: "dualstream_drain_blocked",
         kind: Kind::Gauge,
         unit: None,
-        help: "1 while Kafka refuses in a way that waiting alone may not cure; no sample while it does not",
+        help: "1 while Kafka refuses in a way that waiting alone may not cure, by reason; 0 otherwise",
         labels: &["reason"],
         read: |s| {
-            let DrainState::Blocked { reason, .. } = s.drain.state else { return Samples::Each(Vec::new()) };
-            Samples::Each(vec![(reason.into(), Value::Count(1))])
+            let now = if let DrainState::Blocked { reason, .. } = s.drain.state { reason } else { "" };
+            Samples::Each(BLOCK_REASONS.iter().map(|reason| ((*reason).into(), Value::Count((*reason == now).into()))).collect())
         },
     },
     Metric {

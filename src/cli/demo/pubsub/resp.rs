@@ -161,7 +161,10 @@ mod tests {
     proptest! {
         // Goal: any command survives the wire, in one piece or byte by byte, with more behind it.
         #[test]
-        fn reads_what_was_written(args in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 1..10), more in any::<Vec<u8>>()) {
+        fn reads_what_was_written(
+            args in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 1..10),
+            more in any::<Vec<u8>>(),
+        ) {
             let bytes = encode(&args);
             for cut in 0..bytes.len() {
                 prop_assert_eq!(parse(&bytes[..cut]), Ok(None));
