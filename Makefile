@@ -54,8 +54,9 @@ demo-check: ## the demo as a check: what was sent was consumed and notified
 	[[ "$$tally" =~ '"sent":'([1-9][0-9]*),'"consumed":'([0-9]+),'"notified":'([0-9]+) ]] || { echo "no tally"; exit 1; }; \
 	[[ $${BASH_REMATCH[1]} = "$${BASH_REMATCH[2]}" && $${BASH_REMATCH[1]} = "$${BASH_REMATCH[3]}" ]] || { echo "the tally does not add up"; exit 1; }
 
-bench: ## this machine: ingest, disk, drain, end to end, each beside its own ceiling
-	@cargo run --locked --release -- bench
+bench: ## this machine: ingest, disk, drain, end to end, memory, each beside its own ceiling (ARGS="--brokers HOST:PORT")
+	@cargo build --locked --release
+	@cargo run --locked --release --quiet -- bench $(ARGS)
 
 engines: ## the storage engines that were compared, run again
 	@cd benches/engines && cargo run --release

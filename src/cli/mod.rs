@@ -4,6 +4,7 @@
 //! meanings ([`Exit`]). Commands about a running relay only talk HTTP to it.
 
 mod assembly;
+mod bench;
 mod buffer;
 mod check;
 mod completions;
@@ -61,6 +62,7 @@ enum Command {
     Status(status::StatusArgs),
     Send(send::SendArgs),
     Buffer(buffer::BufferArgs),
+    Bench(bench::BenchArgs),
     Healthcheck(healthcheck::HealthcheckArgs),
     ConfigReference(config_reference::ConfigReferenceArgs),
     Completions(completions::CompletionsArgs),
@@ -89,6 +91,7 @@ fn dispatch(command: &Command, out: &mut Output) -> Result<Exit, Failure> {
         Command::Status(args) => status::run(args, out),
         Command::Send(args) => send::run(args, out),
         Command::Buffer(args) => buffer::run(args, out),
+        Command::Bench(args) => bench::run(args, out),
         Command::Healthcheck(args) => healthcheck::run(args, out),
         Command::ConfigReference(args) => config_reference::run(args, out),
         Command::Completions(args) => completions::run(args, Cli::command(), out),

@@ -14,4 +14,5 @@ mod socket;
 mod crash;
 mod outage;
 mod shutdown;
+mod bench;
 mod support_check;
