@@ -8,3 +8,11 @@
 mod support;
 
 mod support_check;
+
+mod flow;
+mod input;
+
+mod cli;
+mod config;
+
+mod tidy;

@@ -2,7 +2,7 @@
 //!
 //! From the bottom up: waiting and cleaning up ([`wait`], [`scratch`], [`ports`], [`process`]); the engines
 //! ([`kafka`], [`redis`]) and what arrives in them ([`consume`], [`order`], [`subscriber`]); the relay ([`relay`]) and
-//! the ways to talk to it ([`http`], [`raw`]); many writers at once and what became of their events ([`load`],
+//! the ways to talk to it ([`http`], [`raw`], [`command`]); many writers at once and what became of their events ([`load`],
 //! [`report`]).
 //!
 //! Helpers panic with a sentence that says what was expected and what was seen. None sleeps for a fixed time: each
@@ -23,6 +23,7 @@ pub mod order;
 pub mod redis;
 pub mod subscriber;
 
+pub mod command;
 pub mod http;
 pub mod metrics;
 pub mod raw;
