@@ -7,12 +7,17 @@
 
 mod support;
 
-mod full;
-mod ops;
-mod redis_trouble;
-mod socket;
-mod crash;
-mod outage;
-mod shutdown;
 mod bench;
+mod cli;
+mod config;
+mod crash;
+mod flow;
+mod full;
+mod input;
+mod ops;
+mod outage;
+mod redis_trouble;
+mod shutdown;
+mod socket;
 mod support_check;
+mod tidy;
