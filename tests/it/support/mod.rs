@@ -2,13 +2,8 @@
 //!
 //! From the bottom up: waiting, chance and cleaning up ([`wait`], [`seed`], [`scratch`], [`ports`], [`process`]); the engines
 //! ([`kafka`], [`redis`]) and what arrives in them ([`consume`], [`order`], [`subscriber`]); the relay ([`relay`]) and
-<<<<<<< HEAD
-//! the ways to talk to it ([`http`], [`raw`]); many writers at once and what became of their events ([`load`],
-//! [`mixed`], [`report`]).
-=======
 //! the ways to talk to it ([`http`], [`raw`], [`command`]); many writers at once and what became of their events ([`load`],
-//! [`report`]).
->>>>>>> t-flow
+//! [`mixed`], [`report`]).
 //!
 //! Helpers panic with a sentence that says what was expected and what was seen. None sleeps for a fixed time: each
 //! polls a condition until a deadline. Whatever a test starts is gone when the test ends, also when it is killed.
