@@ -7,4 +7,5 @@
 
 mod support;
 
+mod demo;
 mod support_check;
