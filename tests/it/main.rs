@@ -11,6 +11,7 @@ mod bench;
 mod cli;
 mod config;
 mod crash;
+mod demo;
 mod flow;
 mod full;
 mod input;

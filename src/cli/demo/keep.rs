@@ -28,7 +28,7 @@ pub(super) fn stay(world: &World, places: &Places<'_>, out: &mut Output) -> Resu
         std::thread::sleep(LOOK);
     }
     out.line("")?;
-    out.line("Stopping: no new requests, drain the buffer, last notifications, close.")
+    out.line("Stopping: finish requests, drain the buffer, last notifications, close.")
 }
 
 fn show_overheard(world: &World, out: &mut Output) -> Result<(), Failure> {

@@ -23,20 +23,17 @@ const POLL: Duration = Duration::from_millis(100);
 pub(super) fn start(redis: SocketAddr, shared: &Arc<Shared>) -> Result<Consumer, Failure> {
     let failed = |text: String| Failure::new(Exit::Failed, format!("cannot subscribe to Redis: {text}"));
     let (tell, subscribed) = sync_channel(1);
-    let own = Arc::clone(shared);
-    let consumer = Consumer::spawn("listener", move || {
-        if let Err(error) = listen(redis, &own, &tell) {
-            own.fail(format!("the subscription to Redis ended: {error}"));
+    let consumer = Consumer::spawn("listener", shared, move |shared| {
+        if let Err(error) = listen(redis, shared, &tell) {
+            shared.fail(format!("the subscription to Redis ended: {error}"));
         }
     });
     let consumer = consumer.map_err(|error| failed(error.to_string()))?;
-    match subscribed.recv_timeout(2 * CONNECT) {
-        Ok(()) => Ok(consumer),
-        Err(_) => {
-            shared.stop();
-            Err(failed(shared.trouble().unwrap_or_else(|| "it does not answer".into())))
-        }
+    // Longer than the thread's own waits, so that it can say what was wrong.
+    if subscribed.recv_timeout(3 * CONNECT).is_ok() {
+        return Ok(consumer);
     }
+    Err(failed(shared.trouble().unwrap_or_else(|| "it does not answer".into())))
 }
 
 fn listen(redis: SocketAddr, shared: &Shared, subscribed: &SyncSender<()>) -> RedisResult<()> {
@@ -59,11 +56,10 @@ fn listen(redis: SocketAddr, shared: &Shared, subscribed: &SyncSender<()>) -> Re
 
 fn heard(message: &Msg, shared: &Shared) {
     let payload = message.get_payload_bytes();
-    match number(payload, shared.events) {
-        Some(number) => shared.witness().notified(number),
-        None => {
-            let text = String::from_utf8_lossy(payload);
-            shared.overhear(format!("Redis  {}  {}", plain(message.get_channel_name()), plain(&text)));
-        }
+    if let Some(number) = number(payload, shared.events) {
+        shared.witness().notified(number);
+    } else {
+        let text = String::from_utf8_lossy(payload);
+        shared.overhear(format!("Redis  {}  {}", plain(message.get_channel_name()), plain(&text)));
     }
 }

@@ -12,6 +12,8 @@
 //!
 //! Deliberately absent: a look at the network, durability of the played Kafka, and anything that outlives the process.
 
+mod auditor;
+mod kafka;
 mod keep;
 mod listener;
 mod numbered;
@@ -54,7 +56,8 @@ Examples:
   dualstream demo --json                                     for scripts
   dualstream demo --events 50000 --rate 5000 --outage 8s     more of everything
 
-The tally is sent = read from Kafka = notified, in order per source, no notification before Kafka had the event.
+The tally: sent = consumed from Kafka = notified through Redis, in order per source, and nothing
+notified before it was in Kafka.
 Exit code 0: it adds up; 1: it does not, with what differs; 2: wrong usage.")]
 pub(super) struct DemoArgs {
     /// Stay up after the tally, for requests by hand, until Ctrl-C
@@ -66,7 +69,7 @@ pub(super) struct DemoArgs {
     json: bool,
 
     /// How many events are sent
-    #[arg(long, value_name = "N", default_value_t = 5_000, value_parser = clap::value_parser!(u32).range(100..=i64::from(MAX_EVENTS)))]
+    #[arg(long, value_name = "N", default_value_t = 6_000, value_parser = clap::value_parser!(u32).range(100..=i64::from(MAX_EVENTS)))]
     events: u32,
 
     /// How many events are sent in a second
@@ -97,6 +100,9 @@ pub(super) fn run(args: &DemoArgs, out: &mut Output) -> Result<Exit, Failure> {
     let ended = world.end();
     played?;
     judge_end(&ended?)?;
+    if args.keep {
+        out.line("Stopped. The buffer was empty; nothing is left behind.")?;
+    }
     Ok(Exit::Done)
 }
 
@@ -125,7 +131,7 @@ fn play_for_people(world: &World, plan: &Plan, keep: bool, out: &mut Output) -> 
     }
     out.line("")?;
     verdict(&tally, told)?;
-    out.line(out.paint(Paint::Good, "  sent = read from Kafka = notified"))?;
+    out.line(out.paint(Paint::Good, "  sent = consumed = notified"))?;
     if keep {
         keep::stay(world, &places, out)?;
     }
@@ -165,6 +171,8 @@ fn judge_end(outcome: &Outcome) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
+    use super::tally::Outage;
+    use super::witness::Witness;
     use super::*;
 
     // Goal: an outage that nobody would wait for, or that nobody would see, is refused with the bounds.
@@ -175,6 +183,21 @@ mod tests {
         for text in ["99ms", "61s", "5", "soon"] {
             assert!(outage(text).is_err(), "{text}");
         }
+    }
+
+    // Goal: when the story does not come to its end, it says what it waited for and what is missing.
+    #[test]
+    fn a_story_without_its_end() {
+        let mut witness = Witness::new(2);
+        witness.sent(&[0, 1]);
+        let tally = Tally::new(2, &witness, Outage::default());
+        let stuck = Halt::Stuck { events: 2, counts: witness.counts(), depth: 2 };
+        let failure = verdict(&tally, Err(stuck)).unwrap_err();
+        let expect =
+            "nothing has moved for 20.0s: the relay has confirmed 2 of 2 events, 0 were consumed from Kafka, 0 notified, 2 wait on disk
+  2 were sent, 0 were consumed from Kafka; the first that was not: demo-000000
+  2 were sent, 0 were notified; the first that was not: demo-000000";
+        assert_eq!((failure.exit, failure.message.as_str()), (Exit::Failed, expect));
     }
 
     // Goal: a relay that leaves events behind, or fails, is not told as a success.

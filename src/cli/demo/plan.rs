@@ -6,6 +6,9 @@ use std::time::Duration;
 /// reader finds everything.
 pub(super) const MAX_EVENTS: u32 = 100_000;
 
+/// About what a relay takes to reconnect after an outage.
+const NOTICE: Duration = Duration::from_secs(2);
+
 /// The run as the flags ask for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Plan {
@@ -28,10 +31,10 @@ impl Plan {
         self.events - self.events / 4
     }
 
-    /// What the backlog may grow to, in events.
+    /// What the backlog may grow to, in events: what is sent until the relay has noticed that Kafka is back.
     pub(super) fn expected_depth(&self) -> f64 {
-        let in_time = f64::from(self.rate) * self.outage.as_secs_f64();
-        in_time.min(f64::from(self.before_return() - self.before_outage()))
+        let in_time = f64::from(self.rate) * (self.outage + NOTICE).as_secs_f64();
+        in_time.min(f64::from(self.events - self.before_outage()))
     }
 
     /// Time between two rows of the table, so that a usual run has about two dozen and a long one not thousands.

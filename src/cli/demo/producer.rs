@@ -22,11 +22,11 @@ const TICK: Duration = Duration::from_millis(20);
 /// Longest wait for an answer.
 const ANSWER: Duration = Duration::from_secs(10);
 
-/// Lanes, by their form of body. They share the numbers in turns.
-const FORMS: [Form; 2] = [Form::Array, Form::Lines];
+/// How many lanes share the numbers, in turns.
+const LANES: u32 = 2;
 
 // Or a source would come over two lanes, and its order would be unknown.
-const _: () = assert!(SOURCES.is_multiple_of(FORMS.len()));
+const _: () = assert!(SOURCES.is_multiple_of(LANES as usize));
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
@@ -50,16 +50,22 @@ pub(super) struct Lane {
 }
 
 /// The lanes over `tcp` and `socket`. They send what `allowed` lets them.
-pub(super) fn lanes(tcp: Endpoint, socket: Endpoint, plan: &Plan, allowed: &watch::Receiver<u32>, shared: &Arc<Shared>) -> [Lane; 2] {
+pub(super) fn lanes(
+    tcp: Endpoint,
+    socket: Endpoint,
+    plan: &Plan,
+    allowed: &watch::Receiver<u32>,
+    shared: &Arc<Shared>,
+) -> [Lane; LANES as usize] {
     let lane = |index: u32, endpoint, form| Lane {
         client: Client::new(endpoint, ANSWER),
         form,
         next: index,
-        per_tick: f64::from(plan.rate) * TICK.as_secs_f64() / FORMS.len() as f64,
+        per_tick: f64::from(plan.rate) * TICK.as_secs_f64() / f64::from(LANES),
         allowed: allowed.clone(),
         shared: Arc::clone(shared),
     };
-    [lane(0, tcp, FORMS[0]), lane(1, socket, FORMS[1])]
+    [lane(0, tcp, Form::Array), lane(1, socket, Form::Lines)]
 }
 
 impl Lane {
@@ -93,7 +99,7 @@ impl Lane {
         while self.next < allowed && *credit >= 1.0 {
             *credit -= 1.0;
             numbers.push(self.next);
-            self.next += FORMS.len() as u32;
+            self.next += LANES;
         }
         numbers
     }

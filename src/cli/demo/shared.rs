@@ -2,8 +2,9 @@
 
 use super::witness::Witness;
 use std::collections::VecDeque;
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
 /// Most things overheard that wait to be shown.
@@ -87,20 +88,27 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A consumer's thread. It looks at [`Shared::stopping`] at least every second; dropping waits for it.
+/// A consumer's thread. Dropping it tells the consumers to end and waits for this one, which looks at [`Shared::stopping`] at least
+/// every second.
 #[derive(Debug)]
-pub(super) struct Consumer(Option<JoinHandle<()>>);
+pub(super) struct Consumer {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
 
 impl Consumer {
     /// Starts a thread.
-    pub(super) fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> std::io::Result<Self> {
-        Ok(Self(Some(thread::Builder::new().name(name.to_owned()).spawn(body)?)))
+    pub(super) fn spawn(name: &str, shared: &Arc<Shared>, body: impl FnOnce(&Shared) + Send + 'static) -> io::Result<Self> {
+        let own = Arc::clone(shared);
+        let thread = thread::Builder::new().name(name.to_owned()).spawn(move || body(&own))?;
+        Ok(Self { shared: Arc::clone(shared), thread: Some(thread) })
     }
 }
 
 impl Drop for Consumer {
     fn drop(&mut self) {
-        if let Some(thread) = self.0.take() {
+        self.shared.stop();
+        if let Some(thread) = self.thread.take() {
             // Its panic has told of itself; there is nothing of it to save.
             drop(thread.join());
         }

@@ -26,7 +26,7 @@ pub(super) enum Halt {
     #[error("stopped by a signal before all events had arrived")]
     Interrupted,
     /// Nothing moves.
-    #[error("nothing has moved for {}: the relay has confirmed {} of {} events, {} were read from Kafka, {} notified, {} wait on disk", time(QUIET.as_secs_f64()), count(counts.sent), count((*events).into()), count(counts.consumed), count(counts.notified), count(*depth))]
+    #[error("nothing has moved for {}: the relay has confirmed {} of {} events, {} were consumed from Kafka, {} notified, {} wait on disk", time(QUIET.as_secs_f64()), count(counts.sent), count((*events).into()), count(counts.consumed), count(counts.notified), count(*depth))]
     Stuck { events: u32, counts: Counts, depth: u64 },
     /// A part of the demo failed.
     #[error("{0}")]
@@ -54,7 +54,7 @@ impl<'a> Teller<'a> {
     /// To an audience, or in silence.
     pub(super) fn new(world: &'a World, plan: &'a Plan, out: Option<&'a mut Output>) -> Self {
         let now = Instant::now();
-        Self { world, plan, out, began: now, next_row: now, away_since: None, outage: Outage::default() }
+        Self { world, plan, out, began: now, next_row: now + plan.row_every(), away_since: None, outage: Outage::default() }
     }
 
     /// Tells it, to its end or until something halts it; then also the outage as far as it went is told.
@@ -73,7 +73,7 @@ impl<'a> Teller<'a> {
         world.take_kafka_away()?;
         let from = Instant::now();
         self.away_since = Some(from);
-        self.say("-- Kafka is taken away. The application is still answered; its events wait on disk.")?;
+        self.say("-- Kafka goes away. The application is still answered: its events wait on disk.")?;
         world.allow(plan.before_return());
         let outage = plan.outage;
         self.until(|sight| sight.depth > 0 && from.elapsed() >= outage)?;
@@ -81,7 +81,7 @@ impl<'a> Teller<'a> {
         self.outage.lasted = from.elapsed();
         self.away_since = None;
         world.bring_kafka_back()?;
-        self.say("-- Kafka is back. The backlog drains in order; only now Redis hears of it.")?;
+        self.say("-- Kafka is back. Within seconds the relay reconnects and drains, in order.")?;
         world.allow(plan.events);
         let all = u64::from(plan.events);
         let everything = Counts { sent: all, consumed: all, notified: all };

@@ -26,7 +26,7 @@ pub(super) struct Sight {
 /// The names of the columns.
 pub(super) fn header() -> String {
     let (at, kafka, sent, depth) = ("time", "Kafka", "sent", "on disk");
-    let (fill, oldest, consumed, notified) = ("", "oldest", "in Kafka", "notified");
+    let (fill, oldest, consumed, notified) = ("", "oldest", "consumed", "notified");
     format!("{at:>8}  {kafka:<5}{sent:>9}{depth:>9}  {fill:<14}{oldest:>7}{consumed:>10}{notified:>10}")
 }
 
@@ -53,7 +53,7 @@ mod tests {
         row(sight, 2_500.0, &captured().0)
     }
 
-    // Goal: a newcomer sees Kafka go away, the backlog grow, and the two streams stand still.
+    // Goal: a newcomer sees Kafka go away, the backlog grow, and both consumers wait.
     #[test]
     fn rows() {
         let counts = Counts { sent: 2_500, consumed: 1_250, notified: 1_250 };
@@ -62,7 +62,7 @@ mod tests {
         assert_eq!(
             format!("\n{}\n{}\n{}", header(), shown(&up), shown(&away)),
             "
-    time  Kafka     sent  on disk                 oldest  in Kafka  notified
+    time  Kafka     sent  on disk                 oldest  consumed  notified
     0.5s  up       2,500        0  [------------]      -     1,250     1,250
     5.0s  AWAY     2,500    1,250  [######------]   2.5s     1,250     1,250"
         );

@@ -50,7 +50,7 @@ impl Tally {
         if sent != u64::from(self.events) {
             problems.push(format!("{} events were to be sent, the relay has confirmed {}", count(self.events.into()), count(sent)));
         }
-        problems.extend(missing("read from Kafka", sent, consumed, self.first_unread));
+        problems.extend(missing("consumed from Kafka", sent, consumed, self.first_unread));
         problems.extend(missing("notified", sent, notified, self.first_unnotified));
         let Faults { disorder_in_kafka, disorder_in_redis, notified_early } = self.faults;
         problems.extend(fault(disorder_in_kafka, "behind a later event of the same source in Kafka"));
@@ -83,13 +83,14 @@ impl Tally {
             0 => String::new(),
             repeats => format!("; {} repeats dropped by their seq", count(repeats)),
         };
-        let order = clean(self.faults.disorder_in_kafka, "in order per source");
+        let order = clean(self.faults.disorder_in_kafka, ", in order per source");
+        let early = clean(self.faults.notified_early, ", each after Kafka had the event");
         let Outage { lasted, max_depth, max_age_seconds } = self.outage;
-        let row = |label, number, says: &str| format!("  {label:<16}{:>9}  {says}", count(number)).trim_end().to_owned();
+        let row = |label, number, says: &str| format!("  {label:<10}{:>9}  {says}", count(number)).trim_end().to_owned();
         vec![
             row("sent", sent, "answered by the relay: on disk"),
-            row("read from Kafka", consumed, &format!("{order}{repeats}")),
-            row("notified", notified, &clean(self.faults.notified_early, "each after Kafka had the event")),
+            row("consumed", consumed, &format!("from Kafka{order}{repeats}")),
+            row("notified", notified, &format!("through Redis{early}")),
             String::new(),
             format!(
                 "  Kafka was away for {}. Up to {} events waited on disk, the oldest for {}.",
@@ -145,9 +146,9 @@ mod tests {
         let again = Place { partition: 1, offset: 9, seq: 3 };
         assert_eq!([witness.is_new(again), witness.is_new(again)], [true, false]);
         let expect = "
-  sent                    4  answered by the relay: on disk
-  read from Kafka         4  in order per source; 1 repeats dropped by their seq
-  notified                4  each after Kafka had the event
+  sent              4  answered by the relay: on disk
+  consumed          4  from Kafka, in order per source; 1 repeats dropped by their seq
+  notified          4  through Redis, each after Kafka had the event
 
   Kafka was away for 5.0s. Up to 1,234 events waited on disk, the oldest for 5.1s.";
         assert_eq!(format!("\n{}", Tally::new(4, &witness, outage()).lines().join("\n")), expect);
@@ -161,7 +162,7 @@ mod tests {
         let problems = Tally::new(5, &witness, outage()).problems();
         let expect = [
             "5 events were to be sent, the relay has confirmed 4",
-            "4 were sent, 3 were read from Kafka; the first that was not: demo-000003",
+            "4 were sent, 3 were consumed from Kafka; the first that was not: demo-000003",
             "4 were sent, 1 were notified; the first that was not: demo-000001",
             "1 times an event was notified twice, or behind a later event of the same source, first demo-000000",
         ];

@@ -2,22 +2,23 @@
 //!
 //! Kafka first is judged in two ways:
 //! - An event that was posted while Kafka was away and is notified before it is back is proof of a notification without Kafka.
-//! - A notification whose event was not read yet makes the reader ask Kafka at once where its log ends. The event must turn up
+//! - A notification whose event was not read yet makes the auditor ask Kafka at once where its log ends. The event must turn up
 //!   before that end: it was in the log when Kafka was asked, not only later.
 
 use super::numbered::{SOURCES, source};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// Partitions of the demo's topic.
-pub(super) const PARTITIONS: usize = 3;
+pub(super) const PARTITIONS: i32 = 3;
 
 /// Where the log of each partition ended: the offset of the next record.
-pub(super) type Ends = [i64; PARTITIONS];
+pub(super) type Ends = BTreeMap<i32, i64>;
 
 /// A record in Kafka, and which of the relay's events it says it is.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
-    pub(super) partition: usize,
+    pub(super) partition: i32,
     pub(super) offset: i64,
     /// From the header that makes repeats recognisable.
     pub(super) seq: u64,
@@ -61,13 +62,13 @@ pub(super) struct Witness {
     /// Records that Kafka holds more than once.
     repeats: u64,
     kafka_away: bool,
-    last_seq: [Option<u64>; PARTITIONS],
+    last_seq: BTreeMap<i32, u64>,
     last_read: [Option<u32>; SOURCES],
     last_notified: [Option<u32>; SOURCES],
     /// Notified, not yet read, and Kafka not yet asked about them.
     open: BTreeSet<u32>,
     /// Notified, not yet read, and where Kafka's log ended then.
-    asked: BTreeMap<u32, Ends>,
+    asked: BTreeMap<u32, Arc<Ends>>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -95,7 +96,7 @@ impl Witness {
             faults: Faults::default(),
             repeats: 0,
             kafka_away: false,
-            last_seq: [None; PARTITIONS],
+            last_seq: BTreeMap::new(),
             last_read: [None; SOURCES],
             last_notified: [None; SOURCES],
             open: BTreeSet::new(),
@@ -124,10 +125,9 @@ impl Witness {
 
     /// Whether a record is new, by the rule for consumers: drop what is not above the last seq of its partition.
     pub(super) fn is_new(&mut self, place: Place) -> bool {
-        let last = &mut self.last_seq[place.partition];
-        let new = last.is_none_or(|last| place.seq > last);
+        let new = self.last_seq.get(&place.partition).is_none_or(|last| place.seq > *last);
         if new {
-            *last = Some(place.seq);
+            let _before = self.last_seq.insert(place.partition, place.seq);
         } else {
             self.repeats += 1;
         }
@@ -143,7 +143,7 @@ impl Witness {
         }
         self.open.remove(&number);
         if let Some(ends) = self.asked.remove(&number)
-            && place.offset >= ends[place.partition]
+            && ends.get(&place.partition).is_none_or(|end| place.offset >= *end)
         {
             self.faults.notified_early.add(number);
         }
@@ -171,10 +171,11 @@ impl Witness {
 
     /// Kafka's answer to [`Witness::open_questions`], asked after them.
     pub(super) fn answer(&mut self, numbers: &[u32], ends: Ends) {
+        let ends = Arc::new(ends);
         for number in numbers {
-            // Read meanwhile: then it was there even sooner than Kafka was asked.
+            // One that was read meanwhile was there even sooner than Kafka was asked.
             if self.open.remove(number) {
-                self.asked.insert(*number, ends);
+                let _before = self.asked.insert(*number, Arc::clone(&ends));
             }
         }
     }
@@ -237,7 +238,7 @@ mod tests {
         witness.notified(1);
         assert_eq!(witness.open_questions(), [1]);
         assert_eq!((witness.first_unread(), witness.first_unnotified()), (Some(1), None));
-        witness.answer(&[1], [2, 0, 0]);
+        witness.answer(&[1], Ends::from([(0, 2)]));
         witness.read(1, place(1));
         assert_eq!(witness.counts(), Counts { sent: 2, consumed: 2, notified: 2 });
         assert_eq!(witness.faults(), Faults::default());
@@ -262,7 +263,7 @@ mod tests {
         let mut witness = Witness::new(1);
         witness.posting(&[0]);
         witness.notified(0);
-        witness.answer(&[0], [5, 9, 9]);
+        witness.answer(&[0], Ends::from([(0, 5), (1, 9)]));
         witness.read(0, place(5));
         assert_eq!(witness.faults().notified_early, FIRST);
     }

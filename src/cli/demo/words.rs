@@ -32,11 +32,12 @@ impl Places<'_> {
 pub(super) fn opening(places: &Places<'_>, plan: &Plan, buffer: &str) -> Vec<String> {
     let (events, rate, outage) = (count(plan.events.into()), count(plan.rate.into()), time(plan.outage.as_secs_f64()));
     vec![
-        format!("An application posts {events} events to the relay, {rate} a second, half over TCP and"),
-        "half over the Unix socket. The relay answers once they are on disk, sends them to".to_owned(),
-        format!("Kafka, and then notifies Redis. On the way Kafka goes away for {outage}."),
+        format!("An application posts {events} events to the relay, {rate} a second, over TCP and"),
+        "a Unix socket. The relay answers once they are on disk, sends them to Kafka, and".to_owned(),
+        format!("then notifies Redis. After a quarter of them Kafka goes away for {outage}."),
         String::new(),
-        format!("  relay   {} and {}", places.ingest(), places.socket()),
+        format!("  relay   {}", places.ingest()),
+        format!("  socket  {}", places.socket()),
         format!("  buffer  {buffer}"),
         format!("  Kafka   {} (a mock, in this process)", places.kafka),
         format!("  Redis   {} (Pub/Sub only, in this process)", places.redis),

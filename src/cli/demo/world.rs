@@ -1,6 +1,5 @@
 //! Everything that runs: the mock broker, the Pub/Sub server, the relay, the producer, both consumers; on loopback, in this process.
 
-use super::listener;
 use super::plan::Plan;
 use super::producer::lanes;
 use super::pubsub::PubSubServer;
@@ -8,6 +7,7 @@ use super::reader;
 use super::relay::{Relay, TOPIC};
 use super::shared::{Consumer, Shared};
 use super::witness::PARTITIONS;
+use super::{auditor, listener};
 use crate::app::Outcome;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::http_client::Endpoint;
@@ -31,8 +31,7 @@ const ALL: i32 = -1;
 /// The demo's stage. Dropped in the order of its fields: who needs another goes first.
 pub(super) struct World {
     relay: Relay,
-    _reader: Consumer,
-    _listener: Consumer,
+    _consumers: [Consumer; 3],
     /// The producer's lanes, the Pub/Sub server, the ear for signals.
     _tasks: JoinSet<()>,
     broker: MockCluster<'static, DefaultProducerContext>,
@@ -42,17 +41,6 @@ pub(super) struct World {
     allowed: watch::Sender<u32>,
     directory: TempDir,
     _runtime: Runtime,
-}
-
-/// Stops the consumers when the rest of the world could not be started.
-struct StopOnDrop(Option<Arc<Shared>>);
-
-impl Drop for StopOnDrop {
-    fn drop(&mut self) {
-        if let Some(shared) = &self.0 {
-            shared.stop();
-        }
-    }
 }
 
 impl World {
@@ -66,16 +54,15 @@ impl World {
         let directory = tempfile::Builder::new().prefix("dualstream-demo-").permissions(Permissions::from_mode(0o700)).tempdir();
         let directory = directory.map_err(cannot("make a temporary directory"))?;
         let broker = MockCluster::new(1).map_err(cannot("start the Kafka mock broker"))?;
-        broker.create_topic(TOPIC, PARTITIONS as i32, 1).map_err(cannot("create the topic"))?;
+        broker.create_topic(TOPIC, PARTITIONS, 1).map_err(cannot("create the topic"))?;
         let server = runtime.block_on(PubSubServer::bind()).map_err(cannot("start the Redis Pub/Sub server"))?;
         let redis = server.addr();
         let _server = tasks.spawn_on(server.run(std::future::pending()), runtime.handle());
 
         let shared = Arc::new(Shared::new(plan.events));
         let relay = Relay::start(directory.path(), broker.bootstrap_servers(), redis)?;
-        let mut unfinished = StopOnDrop(Some(Arc::clone(&shared)));
-        let reader = reader::start(&broker.bootstrap_servers(), &shared)?;
-        let listener = listener::start(redis, &shared)?;
+        let brokers = broker.bootstrap_servers();
+        let consumers = [reader::start(&brokers, &shared)?, auditor::start(&brokers, &shared)?, listener::start(redis, &shared)?];
         let (allowed, may_send) = watch::channel(0);
         let (tcp, socket) = (relay.addresses().ingest, relay.addresses().socket.clone());
         let (Some(tcp), Some(socket)) = (tcp, socket) else { return Err(cannot("find the relay")("it does not listen")) };
@@ -83,20 +70,7 @@ impl World {
             let _lane = tasks.spawn_on(lane.run(), runtime.handle());
         }
         force_when_forced(&interrupt, relay.trigger(), &mut tasks, &runtime);
-        unfinished.0 = None;
-        Ok(Self {
-            relay,
-            _reader: reader,
-            _listener: listener,
-            _tasks: tasks,
-            broker,
-            redis,
-            shared,
-            interrupt,
-            allowed,
-            directory,
-            _runtime: runtime,
-        })
+        Ok(Self { relay, _consumers: consumers, _tasks: tasks, broker, redis, shared, interrupt, allowed, directory, _runtime: runtime })
     }
 
     /// Lets the producer send the events with numbers below this.
@@ -150,15 +124,7 @@ impl World {
     /// Stops the relay in order, Kafka and Redis being there, then everything else.
     pub(super) fn end(mut self) -> Result<Outcome, Failure> {
         self.bring_kafka_back()?;
-        let outcome = self.relay.stop();
-        self.shared.stop();
-        outcome.ok_or_else(|| Failure::new(Exit::Failed, "the relay panicked"))
-    }
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        self.shared.stop();
+        self.relay.stop().ok_or_else(|| Failure::new(Exit::Failed, "the relay panicked"))
     }
 }
 
