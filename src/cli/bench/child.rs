@@ -2,7 +2,7 @@
 
 use super::super::http_client::{Client, Endpoint};
 use super::super::look::Look;
-use super::super::status::get_json;
+use super::super::status::{get, parse};
 use super::super::target::block_on;
 use super::error::BenchError;
 use super::load::Door;
@@ -18,6 +18,8 @@ use std::time::{Duration, Instant};
 
 /// Kafka that nobody answers for: a port of the system's that no broker uses.
 pub(super) const NO_KAFKA: &str = "127.0.0.1:1";
+/// What a socket's address holds, its end included, is 108 bytes.
+const LONGEST_SOCKET_PATH: usize = 107;
 /// A relay that is told to end gets this long.
 const END_WITHIN: Duration = Duration::from_secs(10);
 /// Asking for the status.
@@ -46,7 +48,7 @@ pub(super) struct Server {
 impl Server {
     /// Starts a server and waits until it listens.
     pub(super) fn start(kind: Kind, plan: &Plan, settings: &Settings<'_>) -> Result<Self, BenchError> {
-        let (socket, file) = (plan.path("ingest.sock"), plan.path("server.toml"));
+        let (socket, file) = (socket_path(&plan.dir), plan.path("server.toml"));
         // Left by an earlier one that was killed.
         drop(fs::remove_file(&socket));
         fs::write(&file, settings.toml(&socket)).map_err(BenchError::io(format!("write {}", file.display())))?;
@@ -89,11 +91,19 @@ impl Server {
         peak_memory(&status).ok_or_else(|| BenchError::Child("does not show its memory".to_owned()))
     }
 
+    /// The processor time that it took so far, in seconds, to a hundredth.
+    pub(super) fn cpu_seconds(&self) -> Result<f64, BenchError> {
+        let path = PathBuf::from(format!("/proc/{}/stat", self.process.id()));
+        let stat = fs::read_to_string(&path).map_err(BenchError::io("read the processor time of the server under test"))?;
+        cpu_seconds(&stat).ok_or_else(|| BenchError::Child("does not show its processor time".to_owned()))
+    }
+
     /// What the relay tells of itself.
     pub(super) fn status(&self) -> Result<RelayStatus, BenchError> {
         let Some(ops) = self.listening.ops else { return Err(BenchError::Child("is no relay".to_owned())) };
         let client = Client::new(Endpoint::from(ops), STATUS_TIMEOUT);
-        let status = block_on(get_json(&client, "/v1/status")).map_err(|failure| BenchError::Child(format!("fell silent: {failure}")))?;
+        let status = block_on(get(&client, "/v1/status")).and_then(|body| parse(&client, &body));
+        let status = status.map_err(|failure| BenchError::Child(format!("does not tell how it is: {failure}")))?;
         RelayStatus::read(&status).ok_or_else(|| BenchError::Child("does not tell what it acknowledged".to_owned()))
     }
 
@@ -116,6 +126,7 @@ impl Drop for Server {
         // Fails when it has ended already.
         drop(self.process.kill());
         drop(self.process.wait());
+        drop(fs::remove_file(&self.listening.unix));
     }
 }
 
@@ -156,9 +167,25 @@ impl Settings<'_> {
     }
 }
 
+/// In the directory under test, unless its path is too long for a socket.
+fn socket_path(dir: &Path) -> PathBuf {
+    let path = dir.join("ingest.sock");
+    if path.as_os_str().len() <= LONGEST_SOCKET_PATH {
+        return path;
+    }
+    std::env::temp_dir().join(format!("dualstream-bench-{}.sock", std::process::id()))
+}
+
 fn peak_memory(status: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
+}
+
+/// Fields 14 and 15, in hundredths of a second on every Linux; counted from after the name, which may hold anything.
+fn cpu_seconds(stat: &str) -> Option<f64> {
+    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace().skip(11);
+    let mut next = || fields.next()?.parse::<f64>().ok();
+    Some((next()? + next()?) / 100.0)
 }
 
 #[cfg(test)]
@@ -187,6 +214,14 @@ mod tests {
     fn memory_is_read() {
         assert_eq!(peak_memory("VmPeak:\t 9 kB\nVmHWM:\t    2048 kB\nVmRSS:\t    1024 kB\n"), Some(2 << 20));
         assert_eq!(peak_memory("VmRSS:\t 1 kB\n"), None);
+    }
+
+    // Goal: the processor time is all of it, user and system.
+    #[test]
+    fn processor_time_is_read() {
+        let stat = "42 (a (b) c) S 1 42 42 0 -1 4194560 100 0 0 0 150 50 0 0 20 0 8 0 12345 1000 200";
+        assert!(cpu_seconds(stat).is_some_and(|seconds| (seconds - 2.0).abs() < 1e-9));
+        assert_eq!(cpu_seconds("42 (x) S 1"), None);
     }
 
     // Goal: the end is not believed to be reached because a field has another name.

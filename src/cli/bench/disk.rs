@@ -120,7 +120,7 @@ impl Case {
     }
 
     fn sample(&self, (appends, latencies): (u64, Latencies), time: Duration) -> Sample {
-        Sample { rate: rate(appends * self.batch as u64, time.as_secs_f64()), latencies: Some(latencies) }
+        Sample { rate: rate(appends * self.batch as u64, time.as_secs_f64()), latencies: Some(latencies), ..Sample::default() }
     }
 }
 

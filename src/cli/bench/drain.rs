@@ -78,7 +78,7 @@ fn drain(plan: &Plan, config: &KafkaConfig, per_request: usize) -> Result<Sample
     if report.left > 0 || report.acked != sent {
         return Err(BenchError::Undelivered { left: report.left.max(sent - report.acked.min(sent)), sent });
     }
-    Ok(Sample { rate: rate(sent, time.as_secs_f64()), latencies: None })
+    Ok(Sample { rate: rate(sent, time.as_secs_f64()), ..Sample::default() })
 }
 
 /// Puts the backlog on disk, several requests at once, as they share syncs.
@@ -153,7 +153,7 @@ fn produce(plan: &Plan, config: &KafkaConfig) -> Result<Sample, BenchError> {
         }
         producer.poll(Duration::from_millis(2));
     }
-    Ok(Sample { rate: rate(sent, started.elapsed().as_secs_f64()), latencies: None })
+    Ok(Sample { rate: rate(sent, started.elapsed().as_secs_f64()), ..Sample::default() })
 }
 
 /// Hands one event over, waiting while the queue is full.

@@ -9,7 +9,7 @@ use super::figure::Figure;
 use super::ingest::Shape;
 use super::kafka::Cluster;
 use super::plan::{self, Plan};
-use super::rounds::{Sample, Side, rate};
+use super::rounds::{Sample, Side};
 use super::server::Kind;
 use std::time::{Duration, Instant};
 
@@ -58,7 +58,7 @@ fn rounds(plan: &Plan, shape: Shape, settings: &Settings<'_>) -> Result<Side, Be
 }
 
 fn round(plan: &Plan, shape: Shape, server: &Server, bytes: u64) -> Result<Sample, BenchError> {
-    let before = server.status()?.acked;
+    let (before, cpu_before) = (server.status()?.acked, server.cpu_seconds()?);
     let started = Instant::now();
     let outcome = shape.load(server, plan, bytes).run(plan)?;
     let deadline = started + plan.round + DELIVERED_WITHIN;
@@ -74,7 +74,7 @@ fn round(plan: &Plan, shape: Shape, server: &Server, bytes: u64) -> Result<Sampl
         std::thread::sleep(ASK_EVERY);
     }
     let time = started.elapsed();
-    Ok(Sample { rate: rate(outcome.events, time.as_secs_f64()), latencies: Some(outcome.latencies) })
+    Ok(outcome.sample(time, server.cpu_seconds()? - cpu_before))
 }
 
 /// The slower of the bare means that this run measured, and its name.

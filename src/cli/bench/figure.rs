@@ -33,12 +33,15 @@ pub(super) struct Figure {
     pub(super) ours: f64,
     pub(super) rounds: Vec<f64>,
     pub(super) latency: Option<Quantiles>,
+    /// Processor time of the server's process per event, in microseconds.
+    pub(super) cpu_us_per_event: Option<f64>,
     /// What it is compared with; null when that was not measured in this run.
     pub(super) ceiling: Option<f64>,
     /// What that is.
     pub(super) ceiling_is: String,
     pub(super) ceiling_rounds: Vec<f64>,
     pub(super) ceiling_latency: Option<Quantiles>,
+    pub(super) ceiling_cpu_us_per_event: Option<f64>,
     /// `ours` / `ceiling`
     pub(super) ratio: Option<f64>,
     /// What the ratio should be; null: for information.
@@ -53,6 +56,7 @@ impl Figure {
         let figure = Self {
             ceiling_rounds: bare.rates.clone(),
             ceiling_latency: bare.latencies.as_ref().map(Quantiles::of),
+            ceiling_cpu_us_per_event: bare.median_cpu_us(),
             ..Self::alone(section, what, ours)
         };
         figure.beside(bare.median(), ceiling_is)
@@ -67,10 +71,12 @@ impl Figure {
             ours: ours.median(),
             rounds: ours.rates.clone(),
             latency: ours.latencies.as_ref().map(Quantiles::of),
+            cpu_us_per_event: ours.median_cpu_us(),
             ceiling: None,
             ceiling_is: String::new(),
             ceiling_rounds: Vec::new(),
             ceiling_latency: None,
+            ceiling_cpu_us_per_event: None,
             ratio: None,
             target: None,
             met: None,

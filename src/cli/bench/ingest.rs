@@ -70,8 +70,11 @@ fn round(plan: &Plan, shape: Shape, kind: Kind) -> Result<Sample, BenchError> {
     let buffer = plan.path("relay");
     let settings = Settings { buffer: &buffer, max_bytes: 2 * ROUND_BYTES, brokers: NO_KAFKA, topic: "events", redis_url: None };
     let server = Server::start(kind, plan, &settings)?;
-    let outcome = shape.load(&server, plan, ROUND_BYTES).run(plan);
+    let before = server.cpu_seconds()?;
+    let outcome = shape.load(&server, plan, ROUND_BYTES).run(plan)?;
+    let cpu_seconds = server.cpu_seconds()? - before;
     drop(server);
     plan::remove(&buffer);
-    Ok(outcome?.sample())
+    let time = outcome.time;
+    Ok(outcome.sample(time, cpu_seconds))
 }

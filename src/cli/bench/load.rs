@@ -165,8 +165,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 }
 
 impl Outcome {
-    /// As one round of a comparison.
-    pub(super) fn sample(self) -> Sample {
-        Sample { rate: rate(self.events, self.time.as_secs_f64()), latencies: Some(self.latencies) }
+    /// As one round of a comparison that lasted `time`, during which the server took so much processor time.
+    #[expect(clippy::cast_precision_loss, reason = "a rate")]
+    pub(super) fn sample(self, time: Duration, cpu_seconds: f64) -> Sample {
+        let cpu_us = (self.events > 0).then(|| cpu_seconds * 1e6 / self.events as f64);
+        Sample { rate: rate(self.events, time.as_secs_f64()), latencies: Some(self.latencies), cpu_us }
     }
 }

@@ -65,7 +65,7 @@ fn measure_in(buffer: &Path, plan: &Plan, cluster: &mut Cluster, figures: &mut V
 fn figure(what: String, peak_bytes: u64) -> Figure {
     #[expect(clippy::cast_precision_loss, reason = "shown with one digit")]
     let peak_mib = peak_bytes as f64 / f64::from(1 << 20);
-    let side = Side { rates: vec![peak_mib], latencies: None };
+    let side = Side { rates: vec![peak_mib], ..Side::default() };
     let figure = Figure { unit: "MiB", ..Figure::alone("rss", what, &side) };
     figure.beside(LIMIT_MIB, "the limit").should_be(Target::Below(1.0))
 }

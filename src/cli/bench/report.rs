@@ -85,13 +85,19 @@ fn aligned(cells: &Cells, widths: &[usize; 6]) -> String {
 /// What a line has no room for.
 fn notes(figure: &Figure) -> impl Iterator<Item = String> {
     let quantiles = |of: &Quantiles| format!("p50 {:.3} ms, p99 {:.3} ms", of.p50_ms, of.p99_ms);
-    let latency = match (&figure.latency, &figure.ceiling_latency) {
-        (Some(ours), Some(ceiling)) => Some(format!("{} (ceiling: {})", quantiles(ours), quantiles(ceiling))),
-        (Some(ours), None) => Some(quantiles(ours)),
-        (None, _) => None,
-    };
+    let cpu = |us: &f64| format!("{us:.1} µs of CPU per event");
     let ceiling = (!figure.ceiling_is.is_empty()).then(|| format!("ceiling: {}", figure.ceiling_is));
-    [ceiling, latency].into_iter().flatten()
+    let latency = beside(figure.latency.as_ref().map(quantiles), figure.ceiling_latency.as_ref().map(quantiles));
+    let cpu = beside(figure.cpu_us_per_event.as_ref().map(cpu), figure.ceiling_cpu_us_per_event.as_ref().map(cpu));
+    [ceiling, latency, cpu].into_iter().flatten()
+}
+
+fn beside(ours: Option<String>, ceiling: Option<String>) -> Option<String> {
+    let ours = ours?;
+    Some(match ceiling {
+        Some(ceiling) => format!("{ours} (ceiling: {ceiling})"),
+        None => ours,
+    })
 }
 
 /// A figure without digits that mean nothing.

@@ -67,7 +67,7 @@ impl Acker {
         let thread = spawn("bench-acker", move || {
             let mut seqs = Vec::new();
             while !stopped.load(Ordering::Relaxed) {
-                while let Some(frame) = reader.next().map_err(BenchError::Read)? {
+                while let Some(frame) = reader.next_frame().map_err(BenchError::Read)? {
                     seqs.clear();
                     seqs.extend((0..u64::from(frame.count)).map(|n| Seq(frame.first_seq.0 + n)));
                     let _ = reader.ack(&seqs);

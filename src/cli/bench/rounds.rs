@@ -11,6 +11,8 @@ pub(super) struct Sample {
     pub(super) rate: f64,
     /// Of single requests, where there are any.
     pub(super) latencies: Option<Latencies>,
+    /// Processor time that the server took per event, in microseconds, where the server is a process of its own.
+    pub(super) cpu_us: Option<f64>,
 }
 
 /// What all rounds of one side gave.
@@ -20,12 +22,15 @@ pub(super) struct Side {
     pub(super) rates: Vec<f64>,
     /// Of all rounds together.
     pub(super) latencies: Option<Latencies>,
+    /// Processor time per event in microseconds, round by round.
+    pub(super) cpu_us: Vec<f64>,
 }
 
 impl Side {
     /// Adds a round.
     pub(super) fn add(&mut self, sample: Sample) {
         self.rates.push(sample.rate);
+        self.cpu_us.extend(sample.cpu_us);
         if let Some(latencies) = sample.latencies {
             self.latencies.get_or_insert_default().merge(&latencies);
         }
@@ -34,6 +39,11 @@ impl Side {
     /// The middle of all rounds.
     pub(super) fn median(&self) -> f64 {
         median(&self.rates)
+    }
+
+    /// The same of the processor time.
+    pub(super) fn median_cpu_us(&self) -> Option<f64> {
+        (!self.cpu_us.is_empty()).then(|| median(&self.cpu_us))
     }
 }
 
