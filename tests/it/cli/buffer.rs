@@ -4,7 +4,7 @@ use std::os::unix::fs::MetadataExt;
 
 use serde_json::{Value, json};
 
-use super::{SOON, url, without_kafka};
+use super::{SOON, nowhere, url};
 use crate::support::{
     command::{Ended, dualstream},
     relay::Relay,
@@ -14,8 +14,9 @@ const EVENTS: usize = 25;
 
 /// A relay with [`EVENTS`] events in its buffer, of two sources in turn.
 fn filled() -> Relay {
-    let relay = without_kafka();
-    let event = |n: usize| json!({"id": format!("e{n}"), "type": "t", "source_type": "user", "source_id": format!("s/{}", n % 2), "payload": n});
+    let relay = Relay::builder().kafka(&nowhere(), "events").set("shutdown.grace", "500ms").start();
+    let event =
+        |n: usize| json!({"id": format!("e{n}"), "type": "t", "source_type": "user", "source_id": format!("s/{}", n % 2), "payload": n});
     let events: Vec<_> = (0..EVENTS).map(event).collect();
     for batch in events.chunks(10) {
         relay.client().post_json("/v1/events", &json!(batch)).expect(202);
@@ -86,9 +87,7 @@ fn a_look_into_a_directory() {
 
     relay.restart();
     relay.wait_metric("buffer_events", SOON, |backlog| backlog == EVENTS as f64);
-    relay.sigterm();
-    relay.sigterm();
-    assert_eq!(relay.wait_exit(SOON), 5, "events are left");
+    assert_eq!(relay.stop(SOON), 5, "events are left");
     look(&["--dir", &dir]);
     let stopped = info();
     assert_eq!((&stopped["in_use"], &stopped["clean"], &stopped["relay_id"]), (&json!(false), &json!(true), &relay_id), "{stopped:#}");

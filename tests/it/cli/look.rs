@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{SOON, nowhere, url, without_kafka};
+use super::{SOON, nowhere, url};
 use crate::support::{command::dualstream, kafka::Kafka, redis::Redis, relay::Relay, wait};
 
 // Goal: a script reads the whole relay from `status --json`, the same as the relay itself says, and a person reads the figures that
@@ -66,14 +66,9 @@ fn healthcheck_says_ready_live_and_why_not() {
 fn nobody_there_is_exit_code_three() {
     let nowhere = nowhere();
     let at = format!("http://{nowhere}");
-    for command in [
-        &["status"][..],
-        &["status", "--json"],
-        &["healthcheck"],
-        &["healthcheck", "--live"],
-        &["buffer", "info"],
-        &["buffer", "peek"],
-    ] {
+    for command in
+        [&["status"][..], &["status", "--json"], &["healthcheck"], &["healthcheck", "--live"], &["buffer", "info"], &["buffer", "peek"]]
+    {
         let ended = dualstream([command, &["--url", &at]].concat()).run().expect(3);
         assert!(ended.stderr.contains("cannot reach the relay") && ended.stderr.contains(&nowhere), "{ended:#?}");
         assert_eq!(ended.stdout, "");
@@ -84,7 +79,7 @@ fn nobody_there_is_exit_code_three() {
     let ended = dualstream(["status"]).env("DUALSTREAM__OPS__LISTEN", &nowhere).run().expect(3);
     assert!(ended.stderr.contains(&nowhere), "{ended:#?}");
 
-    let relay = without_kafka();
+    let relay = Relay::builder().kafka(&nowhere, "events").start();
     let ingest = url(&relay, "ingest");
     let ended = dualstream(["healthcheck", "--url", &ingest]).run().expect(3);
     assert!(ended.stderr.contains("is not a dualstream relay"), "{ended:#?}");

@@ -36,7 +36,8 @@ fn one_event_from_flags() {
     let Address::Unix(socket) = relay.ingest_socket() else { unreachable!("a socket has a path") };
     let (tcp, socket, payload) = (url(&relay, "ingest"), socket.to_str().unwrap().to_owned(), format!("@{}", payload.display()));
 
-    let flags = [&["send", "--url", &tcp, "--ack", "kafka", "--timeout", "30s", "--id", "a1", "--payload", &payload][..], &event[..]].concat();
+    let flags =
+        [&["send", "--url", &tcp, "--ack", "kafka", "--timeout", "30s", "--id", "a1", "--payload", &payload][..], &event[..]].concat();
     let reply = dualstream(flags).run().expect(0).json();
     let second = dualstream([&["send", "--socket", &socket, "--payload", "[1]"][..], &event[..]].concat()).run().expect(0).json();
 

@@ -13,7 +13,9 @@ use crate::support::{
 };
 
 fn events(name: &str, count: usize) -> Value {
-    (0..count).map(|n| json!({"id": format!("{name}-{n}"), "type": "t", "source_type": "user", "source_id": format!("s{}", n % 7)})).collect()
+    (0..count)
+        .map(|n| json!({"id": format!("{name}-{n}"), "type": "t", "source_type": "user", "source_id": format!("s{}", n % 7)}))
+        .collect()
 }
 
 // Goal: when I ask for Kafka's confirmation, the reply comes only with it, and its receipts are right: a consumer finds each event
@@ -39,7 +41,8 @@ fn receipts_are_where_a_consumer_finds_the_events() {
         let receipts = reply["receipts"].as_array().expect("receipts");
         assert_eq!(receipts.len() as u64, reply["accepted"].as_u64().unwrap(), "{reply}");
         for (seq, receipt) in (reply["first_seq"].as_u64().unwrap()..).zip(receipts) {
-            let place = |record: &&crate::support::consume::Record| receipt["partition"] == record.partition && receipt["offset"] == record.offset;
+            let place =
+                |record: &&crate::support::consume::Record| receipt["partition"] == record.partition && receipt["offset"] == record.offset;
             let record = records.iter().find(place).unwrap_or_else(|| panic!("nothing at {receipt}"));
             assert_eq!(record.json()["id"], receipt["id"], "{receipt}");
             assert_eq!(receipt["topic"], json!(topic), "{receipt}");

@@ -116,7 +116,8 @@ fn unusual_but_right_clients_are_served() {
             target.count_accepted(&response, 202, id);
         }
 
-        raw.send(format!("POST {EVENTS} HTTP/1.1\r\nhost: h\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n")).unwrap();
+        raw.send(format!("POST {EVENTS} HTTP/1.1\r\nhost: h\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"))
+            .unwrap();
         for piece in event(&chunked).as_bytes().chunks(7) {
             raw.send([format!("{:x}\r\n", piece.len()).as_bytes(), piece, b"\r\n"].concat()).unwrap();
         }
@@ -133,8 +134,10 @@ fn a_client_that_hangs_up_leaves_nothing_behind() {
     let target = Target::start("hang-up");
     let batch = format!("[{}]", ["a", "b", "c", "d"].map(event).join(","));
     let whole = post(JSON, &batch);
-    let chunked =
-        format!("POST {EVENTS} HTTP/1.1\r\nhost: h\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n{:x}\r\n{batch}\r\n", batch.len());
+    let chunked = format!(
+        "POST {EVENTS} HTTP/1.1\r\nhost: h\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n{:x}\r\n{batch}\r\n",
+        batch.len()
+    );
     let lines = post(&[("content-type", "application/x-ndjson")], &["e", "f", "g"].map(|id| event(id) + "\n").concat());
     // A whole line more is in the body, but not all that was announced.
     let line_end = lines.len() - event("g").len() - 1;

@@ -1,4 +1,5 @@
 //! More connections than anybody should have.
+#![allow(clippy::print_stdout, reason = "the figures are worth a look, with `--nocapture`")]
 
 use std::{thread, time::Duration};
 

@@ -25,7 +25,8 @@ fn a_wrong_content_type_is_refused_with_the_right_ones() {
             ["application/json", "application/x-ndjson", "application/cloudevents+json", "application/cloudevents-batch+json", "ce-*"];
         assert!(offered.iter().all(|name| detail.contains(name)), "{detail}");
     }
-    let problem = target.refused(415, "unsupported-media-type", &[("content-type", "application/json"), ("content-encoding", "gzip")], GOOD);
+    let problem =
+        target.refused(415, "unsupported-media-type", &[("content-type", "application/json"), ("content-encoding", "gzip")], GOOD);
     assert!(problem["detail"].as_str().unwrap().contains("gzip"), "{problem}");
     target.check_unharmed(&[]);
 }
