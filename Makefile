@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/.cache/tools/bin:$(PATH)
 # Cheap first, so that a slip shows early.
 STEPS := deps fmt-check deny lint unit it demo-check
 
-.PHONY: help $(STEPS) test advisories demo bench engines
+.PHONY: help $(STEPS) test advisories crash-long demo bench engines
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -42,6 +42,9 @@ unit: ## the tests beside the code
 
 it: ## the integration tests: the real binary, a real Kafka, a real Redis
 	@cargo test --locked --test it
+
+crash-long: ## kill -9 DUALSTREAM_CRASH_ROUNDS times (200): at random moments, during recovery, while Kafka is down
+	@DUALSTREAM_CRASH_ROUNDS=$${DUALSTREAM_CRASH_ROUNDS:-200} cargo test --locked --test it crash:: -- --nocapture --test-threads 1
 
 demo: ## everything in one process: an outage, the backlog, the recovery, the tally
 	@cargo build --locked --release
