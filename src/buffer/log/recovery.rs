@@ -80,12 +80,11 @@ pub(crate) fn recover(storage: &dyn Storage, quarantine_budget: u64) -> Result<R
     while !kept.is_empty() {
         let candidate = kept.remove(0);
         let proof = kept.first().map_or(0, |later| later.segment.header.base_seq.saturating_sub(1)).max(marks.durable_seq);
-        let seal = match candidate.segment.seal() {
-            Some(seal) => seal,
-            None => {
-                let expected = Expected { in_log: next_in_log, unended: next_seq, proof };
-                scan_unsealed(storage, &candidate.segment, expected, quarantine_budget, &mut report)?
-            }
+        let seal = if let Some(seal) = candidate.segment.seal() {
+            seal
+        } else {
+            let expected = Expected { in_log: next_in_log, unended: next_seq, proof };
+            scan_unsealed(storage, &candidate.segment, expected, quarantine_budget, &mut report)?
         };
         next_in_log = next_in_log.max(seal.last_seq + 1);
         if seal.events == 0 || seal.last_seq <= marks.frontier {

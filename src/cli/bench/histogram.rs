@@ -81,7 +81,9 @@ mod tests {
         #[test]
         fn quantiles_are_right(mut nanos in prop::collection::vec(1_u64..(1 << 35), 1..200), percent in 1_usize..=100) {
             let mut latencies = Latencies::default();
-            nanos.iter().for_each(|nanos| latencies.record(Duration::from_nanos(*nanos)));
+            for nanos in nanos {
+                latencies.record(Duration::from_nanos(*nanos));
+            }
             nanos.sort_unstable();
             #[expect(clippy::cast_precision_loss, reason = "a test to 4 %")]
             let (expect, q) = (nanos[(nanos.len() * percent).div_ceil(100) - 1] as f64 / 1e6, percent as f64 / 100.0);
