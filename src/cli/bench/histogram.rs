@@ -81,7 +81,7 @@ mod tests {
         #[test]
         fn quantiles_are_right(mut nanos in prop::collection::vec(1_u64..(1 << 35), 1..200), percent in 1_usize..=100) {
             let mut latencies = Latencies::default();
-            for nanos in nanos {
+            for nanos in &nanos {
                 latencies.record(Duration::from_nanos(*nanos));
             }
             nanos.sort_unstable();
