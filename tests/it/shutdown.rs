@@ -177,7 +177,7 @@ fn events(numbers: std::ops::Range<u64>) -> Value {
 fn socket_file(relay: &Relay) -> std::path::PathBuf {
     match relay.ingest_socket() {
         crate::support::socket::Address::Unix(path) => path,
-        other => panic!("not a socket: {other:?}"),
+        other @ crate::support::socket::Address::Tcp(_) => panic!("not a socket: {other:?}"),
     }
 }
 
