@@ -1,9 +1,10 @@
 //! How much may be on its way to Kafka at once. Pure.
 //!
 //! Memory, at its worst: an outstanding event costs librdkafka about 0.9 kB beside its value (message, key, headers; measured), and
-//! its value is held twice, in the leased frame and in librdkafka's copy. 24,576 × 0.9 kB + 2 × 8 MiB is 37 MiB, so the process stays
-//! under 64 MiB whatever the backlog. Speed: 24,576 events on the way are 400,000 events a second at 60 ms from sending to
-//! acknowledgement, and 8 MiB are 40 MB a second at 200 ms; within a data centre the broker is the limit long before.
+//! its value is held twice, in the leased frame and in librdkafka's copy. 16,384 × 0.9 kB + 2 × 8 MiB is 31 MiB, so the process stays
+//! under 64 MiB whatever the backlog (`dualstream bench --only rss`; with 24,576 events its peak was 67 MiB). Speed: 16,384 events on
+//! the way are 400,000 events a second at 40 ms from sending to acknowledgement, and 8 MiB are 40 MB a second at 200 ms; within a
+//! data centre the broker is the limit long before.
 
 /// The limits. An event larger than `bytes` still passes, alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +20,7 @@ pub(super) struct Window {
 
 impl Default for Window {
     fn default() -> Self {
-        Self { events: 24_576, bytes: 8 << 20, span: 4 * 24_576 }
+        Self { events: 16_384, bytes: 8 << 20, span: 4 * 16_384 }
     }
 }
 

@@ -22,7 +22,7 @@ use crate::support::{
 const SOON: Duration = Duration::from_secs(60);
 
 /// Most events that the drain has on their way: `drain::window`.
-pub const WINDOW: u64 = 24_576;
+pub const WINDOW: u64 = 16_384;
 
 /// The checkpoint is written every 100 ms. Twice that, and the rest for the writing itself on a busy disk.
 const TWO_CHECKPOINTS: Duration = Duration::from_millis(500);
