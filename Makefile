@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/.cache/tools/bin:$(PATH)
 # Cheap first, so that a slip shows early.
 STEPS := deps fmt-check deny lint unit it demo-check
 
-.PHONY: help $(STEPS) test advisories demo bench engines
+.PHONY: help $(STEPS) test advisories crash-long demo bench engines
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -43,6 +43,9 @@ unit: ## the tests beside the code
 it: ## the integration tests: the real binary, a real Kafka, a real Redis
 	@cargo test --locked --test it
 
+crash-long: ## kill -9 DUALSTREAM_CRASH_ROUNDS times (200): at random moments, during recovery, while Kafka is down
+	@DUALSTREAM_CRASH_ROUNDS=$${DUALSTREAM_CRASH_ROUNDS:-200} cargo test --locked --test it crash:: -- --nocapture --test-threads 1
+
 demo: ## everything in one process: an outage, the backlog, the recovery, the tally
 	@cargo build --locked --release
 	@timeout 300 cargo run --locked --release --quiet -- demo
@@ -54,8 +57,9 @@ demo-check: ## the demo as a check: what was sent was consumed and notified
 	[[ "$$tally" =~ '"sent":'([1-9][0-9]*),'"consumed":'([0-9]+),'"notified":'([0-9]+) ]] || { echo "no tally"; exit 1; }; \
 	[[ $${BASH_REMATCH[1]} = "$${BASH_REMATCH[2]}" && $${BASH_REMATCH[1]} = "$${BASH_REMATCH[3]}" ]] || { echo "the tally does not add up"; exit 1; }
 
-bench: ## this machine: ingest, disk, drain, end to end, each beside its own ceiling
-	@cargo run --locked --release -- bench
+bench: ## this machine: ingest, disk, drain, end to end, memory, each beside its own ceiling (ARGS="--brokers HOST:PORT")
+	@cargo build --locked --release
+	@cargo run --locked --release --quiet -- bench $(ARGS)
 
 engines: ## the storage engines that were compared, run again
 	@cd benches/engines && cargo run --release

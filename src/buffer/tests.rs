@@ -437,7 +437,8 @@ fn a_spare_that_somebody_deleted_is_no_obstacle() {
             let _ = buffer.reader.ack(&seqs);
         }
     };
-    let spares = || std::fs::read_dir(dir.path()).unwrap().flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with("spare-"));
+    let spares =
+        || std::fs::read_dir(dir.path()).unwrap().flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with("spare-"));
     while spares().count() == 0 {
         pass(&mut buffer, 1);
     }

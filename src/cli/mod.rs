@@ -4,6 +4,7 @@
 //! meanings ([`Exit`]). Commands about a running relay only talk HTTP to it.
 
 mod assembly;
+mod bench;
 mod buffer;
 mod check;
 mod completions;
@@ -39,6 +40,7 @@ pub use output::Output;
     arg_required_else_help = true,
     after_help = "\
 Examples:
+  dualstream demo                                               see it work, nothing to install
   dualstream run --brokers 127.0.0.1:9092 --topic events        run the relay
   dualstream send --type order.created --source-type user --source-id 42 --payload '{}'
   dualstream status                                             how full, how old, how fast, why stuck
@@ -54,11 +56,13 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Demo(demo::DemoArgs),
     Run(run::RunArgs),
     Check(check::CheckArgs),
     Status(status::StatusArgs),
     Send(send::SendArgs),
     Buffer(buffer::BufferArgs),
+    Bench(bench::BenchArgs),
     Healthcheck(healthcheck::HealthcheckArgs),
     ConfigReference(config_reference::ConfigReferenceArgs),
     Completions(completions::CompletionsArgs),
@@ -81,11 +85,13 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
 
 fn dispatch(command: &Command, out: &mut Output) -> Result<Exit, Failure> {
     match command {
+        Command::Demo(args) => demo::run(args, out),
         Command::Run(args) => run::run(args),
         Command::Check(args) => check::run(args, out),
         Command::Status(args) => status::run(args, out),
         Command::Send(args) => send::run(args, out),
         Command::Buffer(args) => buffer::run(args, out),
+        Command::Bench(args) => bench::run(args, out),
         Command::Healthcheck(args) => healthcheck::run(args, out),
         Command::ConfigReference(args) => config_reference::run(args, out),
         Command::Completions(args) => completions::run(args, Cli::command(), out),

@@ -31,6 +31,14 @@ pub struct Sources {
 /// # Errors
 /// All problems there are.
 pub fn load(sources: &Sources) -> Result<Config, Problems> {
+    let (config, problems) = load_leniently(sources);
+    problems.map_or(Ok(config), Err)
+}
+
+/// Loads and judges the settings: what of them could be understood, defaults in the other places, and all problems there are.
+///
+/// For looking on where one problem shall not hide the next; nothing must run with settings that have any.
+pub fn load_leniently(sources: &Sources) -> (Config, Option<Problems>) {
     let sections = sections();
     let mut gathered = Gathered::default();
     if let Some(path) = &sources.file {
@@ -69,7 +77,7 @@ pub(super) struct Loaded {
     pub(super) broken: BTreeSet<&'static str>,
 }
 
-fn judge(gathered: Gathered, sections: &[Section]) -> Result<Config, Problems> {
+fn judge(gathered: Gathered, sections: &[Section]) -> (Config, Option<Problems>) {
     let Gathered { entries, mut problems } = gathered;
     let mut loaded = Loaded { config: Config::default(), origins: BTreeMap::new(), broken: BTreeSet::new() };
     for entry in entries {
@@ -88,7 +96,7 @@ fn judge(gathered: Gathered, sections: &[Section]) -> Result<Config, Problems> {
     problems.extend(take_url_file(&mut loaded, sections));
     problems.extend(relation::check(&loaded, sections));
     problems.sort_by_key(|problem| problem.origin.order());
-    if problems.is_empty() { Ok(loaded.config) } else { Err(Problems(problems)) }
+    (loaded.config, (!problems.is_empty()).then_some(Problems(problems)))
 }
 
 /// The key an entry means. `kafka.properties.linger.ms` is an entry of the table `kafka.properties`.

@@ -30,7 +30,7 @@ pub mod units;
 pub use flag::FlagValue;
 pub use key::Key;
 pub use kind::redact_url;
-pub use load::{Sources, load};
+pub use load::{Sources, load, load_leniently};
 pub use origin::Origin;
 pub use problem::{Problem, Problems};
 pub use reference::{reference_markdown, reference_toml};

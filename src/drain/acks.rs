@@ -4,10 +4,12 @@
 //! notify, each in the order of the reports. Kafka reports a partition in the order of its log, so notifications of a source are in
 //! seq order. Nothing is booked without a report.
 
+use super::classify::Class;
 use super::inflight::{InFlight, Sent};
 use super::sink::{Refusal, Report};
 use super::source::Source;
 use super::stats::DrainStats;
+use crate::error::Disposition;
 use crate::event::{EventRef, Place, Seq};
 use crate::lifecycle::{AckWaiters, Receipt};
 use std::fmt;
@@ -50,6 +52,7 @@ impl Acks {
         unix_ms: u64,
     ) -> Settled {
         let mut failure: Option<Refusal> = None;
+        let mut failed_len = 0;
         for Report { seq, result } in reports.drain(..) {
             match result {
                 Ok(place) => {
@@ -61,7 +64,8 @@ impl Acks {
                 Err(code) => {
                     let Some(sent) = inflight.fail(seq) else { continue };
                     let class = super::classify::classify(code);
-                    if failure.as_ref().is_none_or(|worst| class.rank() > worst.class.rank()) {
+                    if failure.as_ref().is_none_or(|worst| tells_more((class, sent.len()), (worst.class, failed_len))) {
+                        failed_len = sent.len();
                         failure = Some(Refusal { class, detail: describe(seq, sent.event().as_ref(), &code) });
                     }
                 }
@@ -109,10 +113,36 @@ impl fmt::Debug for Acks {
     }
 }
 
+/// Whether one failed event explains the stop better than another, by what was said about each and how large it is. Kafka refuses a
+/// batch as a whole: of the events that come back refused together, the largest is the likeliest cause.
+fn tells_more((class, len): (Class, usize), (other, other_len): (Class, usize)) -> bool {
+    let refused_together = class == other && class.disposition == Disposition::DeadLetter;
+    class.rank() > other.rank() || (refused_together && len > other_len)
+}
+
 /// Which event it is and what was said about it. The payload is nobody's business in a log.
 pub(super) fn describe(seq: Seq, event: Option<&EventRef<'_>>, said: &dyn fmt::Display) -> String {
     match event {
         Some(event) => format!("event {seq} (id {:?}, {}:{}): {said}", event.id, event.source_type, event.source_id),
         None => format!("event {seq}: {said}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::classify::classify;
+    use super::*;
+    use rdkafka::error::RDKafkaErrorCode as Code;
+
+    // Goal: the event that an operator is pointed to is the cause of the stop, not one that was only in the same batch.
+    #[test]
+    fn the_likeliest_cause_is_named() {
+        let (large, neighbour, gone) =
+            (classify(Code::MessageSizeTooLarge), classify(Code::InvalidDifferentRecord), classify(Code::AllBrokersDown));
+        assert!(tells_more((large, 9), (large, 8)), "the largest of a refused batch");
+        assert!(!tells_more((large, 8), (large, 8)), "the first of equals");
+        assert!(tells_more((large, 1), (neighbour, 9)));
+        assert!(!tells_more((neighbour, 9), (large, 1)));
+        assert!(!tells_more((gone, 9), (gone, 1)), "size is no reason for an outage");
     }
 }

@@ -42,6 +42,11 @@ impl Sent {
         Self { payload: Some(payload), offset, len, at }
     }
 
+    /// Bytes of its record.
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
     /// The event. It was decoded when it was sent, so this is `None` only for a slot that gave its bytes away.
     pub(super) fn event(&self) -> Option<EventRef<'_>> {
         Records::starting_at(self.payload.as_ref()?, self.offset).next()?.ok()

@@ -147,10 +147,13 @@ fn waiters_get_in_in_order_and_the_one_who_hung_up_is_no_trouble() {
     drop(gone);
     wait_with("w3".into());
     // Four or five, depending on whether the relay has noticed that one hung up.
-    wait::until("the last in line", SOON, || (relay.metric("ingest_connections") >= 4.0 && relay.metric("buffer_waiters") >= 4.0).then_some(()));
+    wait::until("the last in line", SOON, || {
+        (relay.metric("ingest_connections") >= 4.0 && relay.metric("buffer_waiters") >= 4.0).then_some(())
+    });
 
     kafka.start_broker(0);
-    let seqs: Vec<u64> = waiting.into_iter().map(|waiter| waiter.join().unwrap().expect(202).json()["first_seq"].as_u64().unwrap()).collect();
+    let seqs: Vec<u64> =
+        waiting.into_iter().map(|waiter| waiter.join().unwrap().expect(202).json()["first_seq"].as_u64().unwrap()).collect();
     assert!(seqs.is_sorted() && seqs[0] == 3, "let in as {seqs:?}");
     drained(&relay);
     let records = read_topic(&kafka.bootstrap(), &topic);

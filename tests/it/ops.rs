@@ -94,10 +94,18 @@ fn the_status_tells_the_whole_story() {
     is("/health/started", json!(true));
     is("/health/reasons", json!([]));
     is("/health/conservation_error", json!(0));
-    let positive = |pointer: &str| assert!(status.pointer(pointer).and_then(Value::as_f64).is_some_and(|n| n > 0.0), "{pointer} in {status:#}");
+    let positive =
+        |pointer: &str| assert!(status.pointer(pointer).and_then(Value::as_f64).is_some_and(|n| n > 0.0), "{pointer} in {status:#}");
     for pointer in [
-        "/relay/uptime_seconds", "/relay/resident_memory_bytes", "/ingest/append_p99_seconds", "/buffer/bytes", "/buffer/max_bytes",
-        "/buffer/rate_in", "/buffer/rate_out", "/drain/last_ack_age_seconds", "/drain/ack_p99_seconds",
+        "/relay/uptime_seconds",
+        "/relay/resident_memory_bytes",
+        "/ingest/append_p99_seconds",
+        "/buffer/bytes",
+        "/buffer/max_bytes",
+        "/buffer/rate_in",
+        "/buffer/rate_out",
+        "/drain/last_ack_age_seconds",
+        "/drain/ack_p99_seconds",
     ] {
         positive(pointer);
     }
@@ -142,7 +150,8 @@ fn a_volume_that_forgets_is_named_everywhere() {
         return;
     }
     let memory = tempfile::Builder::new().prefix("dualstream-").tempdir_in("/dev/shm").unwrap();
-    let in_memory = |name: &str| nowhere().set("buffer.dir", memory.path().join(name).display().to_string()).set("buffer.max_bytes", "1MiB");
+    let in_memory =
+        |name: &str| nowhere().set("buffer.dir", memory.path().join(name).display().to_string()).set("buffer.max_bytes", "1MiB");
     let relay = in_memory("a").start();
     let reply = relay.client().post_json("/v1/events", &event("1", "x")).expect(202).json();
     assert_eq!(reply["durable"], false, "{reply}");
@@ -168,7 +177,8 @@ fn waiting_events_can_be_looked_at_and_stay() {
     client.post_json("/v1/events", &json!(sent[3..])).expect(202);
     let mut ops = relay.ops_client();
     let mut look = |query: &str| ops.get(&format!("/v1/buffer/events{query}")).expect(200).json();
-    let numbers = |page: &Value, name: &str| -> Vec<Value> { page["events"].as_array().unwrap().iter().map(|event| event[name].clone()).collect() };
+    let numbers =
+        |page: &Value, name: &str| -> Vec<Value> { page["events"].as_array().unwrap().iter().map(|event| event[name].clone()).collect() };
 
     let all = look("");
     assert_eq!(numbers(&all, "seq"), [1, 2, 3, 4, 5].map(Value::from));
@@ -193,8 +203,18 @@ fn nothing_can_be_changed() {
     let relay = nowhere().start();
     relay.client().post_json("/v1/events", &event("1", "x")).expect(202);
     let paths = [
-        "/", "/v1/status", "/v1/buffer/events", "/metrics", "/readyz", "/v1/buffer/purge", "/v1/drain/pause", "/v1/drain/resume",
-        "/v1/dead-letters", "/v1/dead-letters/retry", "/v1/log-level", "/v1/events",
+        "/",
+        "/v1/status",
+        "/v1/buffer/events",
+        "/metrics",
+        "/readyz",
+        "/v1/buffer/purge",
+        "/v1/drain/pause",
+        "/v1/drain/resume",
+        "/v1/dead-letters",
+        "/v1/dead-letters/retry",
+        "/v1/log-level",
+        "/v1/events",
     ];
     for path in paths {
         for method in ["POST", "PUT", "PATCH", "DELETE"] {

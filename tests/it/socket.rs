@@ -73,10 +73,14 @@ fn only_the_users_on_the_list_get_in() {
     };
 
     let theirs = start(&[OTHER_UID]);
-    assert!(theirs.uds_client().try_request("POST", "/v1/events", &JSON, event().to_string().as_bytes()).is_err(), "root is not on the list");
+    assert!(
+        theirs.uds_client().try_request("POST", "/v1/events", &JSON, event().to_string().as_bytes()).is_err(),
+        "root is not on the list"
+    );
     assert_eq!(post_as_other(&socket), "202");
     assert_eq!(buffered(&theirs), 1, "the refused one has stored nothing");
-    let uid_in_log = |line: &Value| line["message"].as_str().is_some_and(|text| text.contains("allow_uids")) && line.to_string().contains('0');
+    let uid_in_log =
+        |line: &Value| line["message"].as_str().is_some_and(|text| text.contains("allow_uids")) && line.to_string().contains('0');
     wait::until("a log line about it", SOON, || theirs.json_logs().iter().any(uid_in_log).then_some(()));
     assert_eq!(theirs.stop(SOON), STOPPED_WITH_EVENTS_LEFT);
 

@@ -90,12 +90,11 @@ pub(crate) fn recover(storage: &dyn Storage, quarantine_budget: u64) -> Result<R
         // Without a cursor, what was durable before the oldest event that is left may have been delivered and freed.
         let later = if cursor_lost && segments.is_empty() { &[] } else { kept.as_slice() };
         let proof = later.iter().map(Candidate::durable_before).fold(marks.durable_seq, u64::max);
-        let seal = match candidate.segment.seal() {
-            Some(seal) => seal,
-            None => {
-                let expected = Expected { in_log: next_in_log, unended: next_seq, proof };
-                scan_unsealed(storage, &candidate.segment, expected, quarantine_budget, &mut report)?
-            }
+        let seal = if let Some(seal) = candidate.segment.seal() {
+            seal
+        } else {
+            let expected = Expected { in_log: next_in_log, unended: next_seq, proof };
+            scan_unsealed(storage, &candidate.segment, expected, quarantine_budget, &mut report)?
         };
         next_in_log = next_in_log.max(seal.last_seq + 1);
         if seal.events == 0 || seal.last_seq <= marks.frontier {

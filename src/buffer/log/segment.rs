@@ -148,6 +148,8 @@ pub(crate) struct Segment {
     pub(crate) name: String,
     pub(crate) header: SegmentHeader,
     pub(crate) file: Arc<dyn StorageFile>,
+    /// Its blocks were written in an earlier life, so that writing them again changes nothing but their content.
+    pub(crate) recycled: bool,
     /// File offset up to which frames are durable.
     durable_end: AtomicU64,
     seal: Mutex<Option<Seal>>,
@@ -156,7 +158,7 @@ pub(crate) struct Segment {
 impl Segment {
     /// A segment whose frames up to `durable_end` are known good to read.
     pub(crate) fn new(name: String, header: SegmentHeader, file: Arc<dyn StorageFile>, durable_end: u64, seal: Option<Seal>) -> Self {
-        Self { name, header, file, durable_end: AtomicU64::new(durable_end), seal: Mutex::new(seal) }
+        Self { name, header, file, recycled: false, durable_end: AtomicU64::new(durable_end), seal: Mutex::new(seal) }
     }
 
     pub(crate) fn id(&self) -> u64 {
@@ -234,5 +236,5 @@ pub(crate) fn prepare(storage: &dyn Storage, from: Option<&str>, header: Segment
     file.sync_data()?;
     storage.rename(source, &name)?;
     storage.sync_dir("")?;
-    Ok(Segment::new(name, header, file, DATA_START, None))
+    Ok(Segment { recycled: from.is_some(), ..Segment::new(name, header, file, DATA_START, None) })
 }

@@ -12,7 +12,7 @@ use super::exit::{Exit, Failure};
 use super::human::plain;
 use super::output::{Output, Paint};
 use super::settings::RelaySettingsArgs;
-use crate::config::{Config, Problem, Problems, load};
+use crate::config::{Config, Problem, Problems, load_leniently};
 use clap::Args;
 use serde::Serialize;
 use serde_json::json;
@@ -93,9 +93,10 @@ const PROBES: &[Probe] = &[kafka::checks, redis::checks, disk::checks];
 
 /// Checks and prints.
 pub(super) fn run(args: &CheckArgs, out: &mut Output) -> Result<Exit, Failure> {
-    let checks = match load(&args.settings.sources()) {
-        Err(problems) => problems_as_checks(&problems),
-        Ok(config) => look(&config, args),
+    let checks = match load_leniently(&args.settings.sources()) {
+        // Kafka's client judges its properties itself; it is asked here too, so that the problems come all at once.
+        (config, Some(problems)) => problems_as_checks(&problems).into_iter().chain(kafka::properties(&config)).collect(),
+        (config, None) => look(&config, args),
     };
     if args.json {
         let ok = checks.iter().all(|check| check.verdict != Verdict::Fail);

@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use probe::{KafkaFacts, ProbeError, probe};
-pub use settings::{BuildError, check_properties};
+pub use settings::{BuildError, check_properties, client_config as producer_settings};
 
 /// Taking a handle apart can block inside librdkafka, so it happens on a thread of its own; no more than this many at once.
 const MAX_CLOSING: usize = 4;

@@ -120,8 +120,11 @@ fn property_problem(key: &str, value: &str) -> Option<String> {
     }
 }
 
-/// The whole of the settings.
-pub(super) fn client_config(config: &KafkaConfig, relay_id: &str) -> Result<ClientConfig, BuildError> {
+/// The whole of the producer's settings.
+///
+/// # Errors
+/// [`BuildError`] for settings that can never work.
+pub fn client_config(config: &KafkaConfig, relay_id: &str) -> Result<ClientConfig, BuildError> {
     if config.brokers.trim().is_empty() {
         return Err(BuildError::NoBrokers);
     }

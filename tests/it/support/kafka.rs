@@ -4,7 +4,7 @@ use std::{sync::OnceLock, time::Duration};
 
 use rdkafka::{
     ClientConfig,
-    admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
+    admin::{AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication},
     client::DefaultClientContext,
     metadata::{Metadata, MetadataBroker},
 };
@@ -80,6 +80,17 @@ impl Kafka {
         let name = unique(name);
         self.create_topic(&name, partitions, 1, &[]);
         name
+    }
+
+    /// Sets a topic's settings; those that are not named go back to their defaults.
+    #[track_caller]
+    pub fn set_topic(&self, name: &str, settings: &[(&str, &str)]) {
+        let config = settings.iter().fold(AlterConfig::new(ResourceSpecifier::Topic(name)), |config, (key, value)| config.set(key, value));
+        let altered = block_on(admin(&self.bootstrap()).alter_configs([&config], &AdminOptions::new()));
+        match altered.as_deref() {
+            Ok([Ok(_)]) => {}
+            other => panic!("cannot set {settings:?} on topic {name}: {other:?}"),
+        }
     }
 
     /// Deletes a topic.

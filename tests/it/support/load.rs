@@ -23,8 +23,12 @@ use super::{
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub writers: usize,
+    /// Number of the first writer: two loads on one topic need different ones.
+    pub first_writer: usize,
     /// Sources of each writer; its batches go round them.
     pub sources: usize,
+    /// The events of a batch go round the sources, too: one batch, several keys and partitions.
+    pub spread: bool,
     /// Events in a request; more than one makes it an array.
     pub batch: usize,
     /// Padding in each event's payload.
@@ -39,7 +43,17 @@ pub struct Plan {
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { writers: 4, sources: 2, batch: 10, padding: 100, pause: Duration::ZERO, query: "", requests: 0 }
+        Self {
+            writers: 4,
+            first_writer: 0,
+            sources: 2,
+            spread: false,
+            batch: 10,
+            padding: 100,
+            pause: Duration::ZERO,
+            query: "",
+            requests: 0,
+        }
     }
 }
 
@@ -59,7 +73,7 @@ impl Load {
     /// Starts the writers. A Unix socket keeps its address when the relay restarts.
     pub fn start(address: Address, plan: &Plan) -> Self {
         let shared = Arc::new(Shared { address: Mutex::new(address), stop: AtomicBool::new(false), accepted: AtomicU64::new(0) });
-        let writers = (0..plan.writers)
+        let writers = (plan.first_writer..plan.first_writer + plan.writers)
             .map(|writer| {
                 let (shared, plan) = (Arc::clone(&shared), plan.clone());
                 thread::spawn(move || write(writer, &plan, &shared))
@@ -121,8 +135,8 @@ fn write(writer: usize, plan: &Plan, shared: &Shared) -> Vec<Attempt> {
         if plan.requests > 0 && turn as u64 == plan.requests {
             break;
         }
-        let source = format!("w{writer}-s{}", turn % plan.sources);
-        let body = body(writer, &source, first, plan);
+        let source = source(writer, turn, plan);
+        let body = body(writer, turn, first, plan);
         let connection = client.get_or_insert_with(|| Client::new(shared.address.lock().unwrap().clone()));
         let headers = [("content-type", "application/json")];
         let answer = connection.try_request("POST", &path, &headers, body.to_string().as_bytes());
@@ -145,9 +159,16 @@ fn write(writer: usize, plan: &Plan, shared: &Shared) -> Vec<Attempt> {
     attempts
 }
 
-fn body(writer: usize, source: &str, first: u64, plan: &Plan) -> Value {
+/// The source of a writer's turn, and of the events of a batch that is not spread.
+fn source(writer: usize, turn: usize, plan: &Plan) -> String {
+    format!("w{writer}-s{}", turn % plan.sources)
+}
+
+fn body(writer: usize, turn: usize, first: u64, plan: &Plan) -> Value {
     let padding = "x".repeat(plan.padding);
     let event = |n: u64| {
+        let ahead = if plan.spread { usize::try_from(n - first).expect("a batch is small") } else { 0 };
+        let source = source(writer, turn + ahead, plan);
         json!({
             "type": "load",
             "source_type": "writer",

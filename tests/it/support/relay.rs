@@ -5,6 +5,7 @@ use std::{
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     process::Command,
+    thread,
     time::Duration,
 };
 
@@ -54,6 +55,16 @@ impl Relay {
         let (process, bound) = spawn(&self.command);
         self.process = process;
         self.bound = bound;
+    }
+
+    /// Kills it if it runs, starts it again and kills that one `life` later, ready or not.
+    #[track_caller]
+    pub fn restart_and_kill(&mut self, life: Duration) {
+        self.process.kill9();
+        self.earlier_logs.extend(self.process.lines());
+        self.process = Process::spawn("relay", &self.command);
+        thread::sleep(life);
+        self.process.kill9();
     }
 
     /// kill -9, and waits until it is gone.
@@ -168,6 +179,17 @@ impl Relay {
         let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:"));
         let digits = line.and_then(|l| l.split_whitespace().next());
         digits.expect("VmRSS").parse().expect("a number")
+    }
+
+    /// What `dualstream buffer info` says about the buffer folder, running or not.
+    #[track_caller]
+    pub fn buffer_info(&self) -> Value {
+        let mut command = Command::new(self.command.get_program());
+        command.args(["buffer", "info", "--json", "--dir"]).arg(&self.buffer);
+        let output = command.output().expect("the program starts");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{}: {said}", output.status);
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("not JSON: {e}: {said}"))
     }
 
     /// Disk in use below the buffer folder, as the file system counts it.

@@ -9,10 +9,11 @@ use super::{
     order::{self, by_key},
 };
 
-/// One request of a writer: events `first .. first + count` of one source.
+/// One request of a writer: events `first .. first + count`.
 #[derive(Clone, Debug)]
 pub struct Attempt {
     pub writer: usize,
+    /// The source of its first event, and of all unless the plan spreads them.
     pub source: String,
     pub first: u64,
     pub count: u64,
@@ -39,6 +40,11 @@ pub struct Report {
 impl Report {
     pub(super) fn new(attempts: impl Iterator<Item = Vec<Attempt>>) -> Self {
         Self { attempts: attempts.flatten().collect() }
+    }
+
+    /// What several loads on one topic saw.
+    pub fn join(reports: impl IntoIterator<Item = Self>) -> Self {
+        Self { attempts: reports.into_iter().flat_map(|report| report.attempts).collect() }
     }
 
     /// Requests by status; unanswered ones under 0.
