@@ -87,12 +87,12 @@ pub(crate) fn recover(storage: &dyn Storage, quarantine_budget: u64) -> Result<R
     let mut next_in_log = 0;
     while !kept.is_empty() {
         let candidate = kept.remove(0);
-        // Without a cursor, what was durable before the oldest event that is left may have been delivered and freed.
-        let later = if cursor_lost && segments.is_empty() { &[] } else { kept.as_slice() };
-        let proof = later.iter().map(Candidate::durable_before).fold(marks.durable_seq, u64::max);
         let seal = if let Some(seal) = candidate.segment.seal() {
             seal
         } else {
+            // Without a cursor, what was durable before the oldest event that is left may have been delivered and freed.
+            let later = if cursor_lost && segments.is_empty() { &[] } else { kept.as_slice() };
+            let proof = later.iter().map(Candidate::durable_before).fold(marks.durable_seq, u64::max);
             let expected = Expected { in_log: next_in_log, unended: next_seq, proof };
             scan_unsealed(storage, &candidate.segment, expected, quarantine_budget, &mut report)?
         };
