@@ -22,7 +22,7 @@ use super::frame;
 use super::quarantine::{self, Note};
 use super::scan::{Found, Scanner};
 use super::segment::{self, DATA_START, HeaderProblem, SEAL_RECOVERED, Seal, Segment};
-use super::storage::{OpenMode, Storage};
+use super::storage::{OpenMode, Storage, read_full};
 use crate::buffer::OpenError;
 use std::collections::VecDeque;
 use std::io;
@@ -63,6 +63,13 @@ struct Candidate {
     segment: Segment,
 }
 
+impl Candidate {
+    /// Everything up to this seq was durable when the segment was prepared.
+    fn durable_before(&self) -> u64 {
+        self.segment.header.base_seq.saturating_sub(1)
+    }
+}
+
 /// Opens what is there. The lock is held and the directory exists.
 pub(crate) fn recover(storage: &dyn Storage, quarantine_budget: u64) -> Result<Recovered, OpenError> {
     let names = list(storage)?;
@@ -70,8 +77,9 @@ pub(crate) fn recover(storage: &dyn Storage, quarantine_budget: u64) -> Result<R
     let mut report = Report { unclean: !marks.clean, cursor_lost, ..Report::default() };
     let mut spares: Vec<String> = names.iter().filter(|name| segment::number_in(name, "spare-").is_some()).cloned().collect();
     let mut kept = open_segments(storage, &names, &mut report)?;
-    let marks = adopt_marks(storage, marks, cursor_lost, &kept);
+    let mut marks = adopt_marks(storage, marks, cursor_lost, &kept);
 
+    let was_durable = kept.iter().map(Candidate::durable_before).fold(marks.durable_seq, u64::max);
     let next_segment_id = kept.iter().map(|c| c.segment.id()).chain([marks.segment_id]).max().unwrap_or(0) + 1;
     let mut segments = VecDeque::new();
     let mut ages = Vec::new();
@@ -79,10 +87,12 @@ pub(crate) fn recover(storage: &dyn Storage, quarantine_budget: u64) -> Result<R
     let mut next_in_log = 0;
     while !kept.is_empty() {
         let candidate = kept.remove(0);
-        let proof = kept.first().map_or(0, |later| later.segment.header.base_seq.saturating_sub(1)).max(marks.durable_seq);
         let seal = if let Some(seal) = candidate.segment.seal() {
             seal
         } else {
+            // Without a cursor, what was durable before the oldest event that is left may have been delivered and freed.
+            let later = if cursor_lost && segments.is_empty() { &[] } else { kept.as_slice() };
+            let proof = later.iter().map(Candidate::durable_before).fold(marks.durable_seq, u64::max);
             let expected = Expected { in_log: next_in_log, unended: next_seq, proof };
             scan_unsealed(storage, &candidate.segment, expected, quarantine_budget, &mut report)?
         };
@@ -91,20 +101,28 @@ pub(crate) fn recover(storage: &dyn Storage, quarantine_budget: u64) -> Result<R
             spares.push(candidate.name);
             continue;
         }
-        if seal.first_seq > next_seq {
+        if seal.first_seq > next_seq && cursor_lost && segments.is_empty() {
+            // What came before the oldest event that is left was delivered, or reported: only the cursor knew.
+            begin_after(&mut marks, seal.first_seq - 1);
+        } else if seal.first_seq > next_seq {
             tracing::error!(from = next_seq, to = seal.first_seq - 1, "a part of the buffer is missing: these events are lost");
             report.lost.push((next_seq, seal.first_seq - 1));
         }
         next_seq = next_seq.max(seal.last_seq + 1);
         candidate.segment.set_durable_end(seal.end);
-        ages.push((seal.first_seq, first_accepted_ms(&candidate.segment, &seal)));
+        ages.push((seal.first_seq, first_accepted_ms(&candidate.segment)));
         segments.push_back(Arc::new(candidate.segment));
     }
-    if marks.durable_seq >= next_seq {
-        // The cursor has seen them durable and no segment holds them any more.
-        tracing::error!(from = next_seq, to = marks.durable_seq, "the end of the buffer is missing: these events are lost");
-        report.lost.push((next_seq, marks.durable_seq));
-        next_seq = marks.durable_seq + 1;
+    if was_durable >= next_seq {
+        // The cursor, or whoever prepared a segment, has seen them durable, and no segment holds them any more.
+        if cursor_lost && segments.is_empty() {
+            begin_after(&mut marks, was_durable);
+        } else {
+            tracing::error!(from = next_seq, to = was_durable, "the end of the buffer is missing: these events are lost");
+            report.lost.push((next_seq, was_durable));
+        }
+        // Never used again: consumers take a lower seq for one that they have seen.
+        next_seq = was_durable + 1;
     }
     report.quarantined = quarantine::usage(storage).1;
     Ok(Recovered { marks, generation, segments, spares, next_segment_id, next_seq, ages, report })
@@ -180,15 +198,19 @@ fn adopt_marks(storage: &dyn Storage, mut marks: Marks, cursor_lost: bool, kept:
     if cursor_lost && let Some(oldest) = kept.first() {
         tracing::error!("the cursor is damaged or missing: everything still in the buffer is delivered again");
         let first = oldest.segment.seal().filter(|seal| seal.events > 0).map_or(oldest.segment.header.base_seq, |seal| seal.first_seq);
-        marks.frontier = first.saturating_sub(1);
-        // The ledger begins anew: what came before was delivered, or reported.
-        marks.ends.acked = marks.frontier;
+        begin_after(&mut marks, first.saturating_sub(1));
         marks.relay_id = oldest.segment.header.relay_id;
     }
     if marks.relay_id == [0; 16] {
         marks.relay_id = uuid::Builder::from_random_bytes(random_bytes(storage)).into_uuid().into_bytes();
     }
     marks
+}
+
+/// Begins the ledger anew: what is up to `seq` was delivered, or reported.
+fn begin_after(marks: &mut Marks, seq: u64) {
+    marks.frontier = seq;
+    marks.ends.acked = seq;
 }
 
 /// 16 random bytes from the world.
@@ -244,9 +266,10 @@ fn scan_unsealed(
             }
         }
         let resumed = scanner.resync(file, seed, at, limit, in_log).map_err(fail)?;
+        let was_durable = proof >= unended || (resumed.is_some() && is_proven(&mut scanner, segment, at, limit, unended).map_err(fail)?);
         match resumed {
             // Nothing is missing when the next good frame carries on where we are: only a mark, or what Kafka has, was damaged.
-            Some((good, header)) if header.first_seq <= unended || header.durable_seq.max(proof) >= unended => {
+            Some((good, header)) if header.first_seq <= unended || was_durable => {
                 set_aside(storage, segment, at, good - at, (unended, header.first_seq.saturating_sub(1)), "damaged", budget, report);
                 at = good;
             }
@@ -265,6 +288,19 @@ fn scan_unsealed(
     }
     segment.write_seal(seal).map_err(|source| io_error(storage, "seal", &segment.name, source))?;
     Ok(seal)
+}
+
+/// Whether a frame behind `at` says that `seq` was durable when it was written. Those next to a damaged one often cannot say so: they were
+/// written together with it.
+fn is_proven(scanner: &mut Scanner, segment: &Segment, mut at: u64, limit: u64, seq: u64) -> io::Result<bool> {
+    while let Some((good, header)) = scanner.resync(&*segment.file, segment.header.seed(), at, limit, seq)? {
+        if header.durable_seq >= seq {
+            return Ok(true);
+        }
+        // The search begins 8 bytes further.
+        at = good + header.stored_len() - 8;
+    }
+    Ok(false)
 }
 
 /// Counts a frame into a seal.
@@ -330,11 +366,12 @@ fn keep(storage: &dyn Storage, segment: &Segment, note: &Note<'_>, budget: u64) 
     }
 }
 
-fn first_accepted_ms(segment: &Segment, seal: &Seal) -> u64 {
-    match Scanner::default().frame_at(&*segment.file, segment.header.seed(), DATA_START, seal.end) {
-        Ok(Found::Frame(header, _) | Found::BadPayload(header)) => header.accepted_ms,
-        _ => segment.header.created_ms,
-    }
+/// When the first frame was accepted, or a little before that when its header cannot be read. One small read per segment.
+fn first_accepted_ms(segment: &Segment) -> u64 {
+    let mut bytes = [0_u8; frame::HEADER_LEN];
+    let read = read_full(&*segment.file, &mut bytes, DATA_START);
+    let header = read.ok().and_then(|n| frame::FrameHeader::decode(&bytes[..n], segment.header.seed(), DATA_START));
+    header.map_or(segment.header.created_ms, |header| header.accepted_ms)
 }
 
 fn foreign(storage: &dyn Storage, name: &str, version: u32) -> OpenError {
@@ -344,3 +381,7 @@ fn foreign(storage: &dyn Storage, name: &str, version: u32) -> OpenError {
 pub(crate) fn io_error(storage: &dyn Storage, action: &'static str, name: &str, source: io::Error) -> OpenError {
     OpenError::Io { action, path: storage.dir().join(name), source }
 }
+
+#[cfg(test)]
+#[path = "recovery_tests.rs"]
+mod tests;
