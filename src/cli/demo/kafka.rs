@@ -1,6 +1,7 @@
 //! A Kafka client for the demo's consumers: without a group, and back as soon as Kafka is.
 
 use rdkafka::ClientConfig;
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::KafkaResult;
 
@@ -21,5 +22,7 @@ pub(super) fn client(brokers: &str) -> KafkaResult<BaseConsumer> {
     ];
     let mut config = ClientConfig::new();
     config.extend(settings.map(|(key, value)| (key.to_owned(), value.to_owned())));
+    // Kafka goes away on purpose, and the relay tells how it sees it.
+    let _ = config.set_log_level(RDKafkaLogLevel::Emerg);
     config.create()
 }

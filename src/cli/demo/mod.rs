@@ -106,9 +106,9 @@ pub(super) fn run(args: &DemoArgs, out: &mut Output) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// Kafka going away is the story, not news for the log.
+/// That Kafka goes away is the story and no news for the log, and on which volume the buffer is stands above the table.
 fn log_filter(verbose: bool) -> &'static str {
-    if verbose { "info" } else { "warn,librdkafka=off,rdkafka=off" }
+    if verbose { "info,rdkafka=off" } else { "warn,librdkafka=off,rdkafka=off,dualstream::buffer::open=error" }
 }
 
 fn play_for_machines(world: &World, plan: &Plan, out: &mut Output) -> Result<(), Failure> {
@@ -140,8 +140,8 @@ fn play_for_people(world: &World, plan: &Plan, keep: bool, out: &mut Output) -> 
 
 fn buffer_place(world: &World) -> String {
     let (directory, buffer) = (world.directory().display(), world.relay().buffer());
-    let durable = if buffer.durable { "" } else { ": not durable, fine for a demo" };
-    format!("{directory} ({}{durable}; removed at the end)", buffer.filesystem)
+    let durable = if buffer.durable { "" } else { ", not durable" };
+    format!("{directory} ({}{durable}; temporary)", buffer.filesystem)
 }
 
 /// The story and its tally. Who stops it wants no tally.

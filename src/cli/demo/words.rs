@@ -113,7 +113,9 @@ mod tests {
         let relay = addresses();
         let places = Places { kafka: "127.0.0.1:54321", redis: ([127, 0, 0, 1], 54321).into(), relay: &relay, program: "dualstream" };
         let plan = Plan { events: 100_000, rate: 10_000, outage: Duration::from_secs(60) };
-        for line in opening(&places, &plan, "/tmp/dualstream-demo-abcdef (ext4)").into_iter().chain(by_hand(&places)) {
+        for line in
+            opening(&places, &plan, "/tmp/dualstream-demo-abcdef (overlay, not durable; temporary)").into_iter().chain(by_hand(&places))
+        {
             assert!(line.chars().count() <= 80, "{line}");
         }
     }
