@@ -1,8 +1,8 @@
 //! How much may be on its way to Kafka at once. Pure.
 //!
 //! Memory, at its worst: an outstanding event costs librdkafka about 0.9 kB beside its value (message, key, headers; measured), and
-//! its value is held twice, in the leased frame and in librdkafka's copy. 16,384 × 0.9 kB + 2 × 8 MiB is 31 MiB, so the process stays
-//! under 64 MiB whatever the backlog (`dualstream bench --only rss`; with 24,576 events its peak was 67 MiB). Speed: 16,384 events on
+//! its value is held twice, in the leased frame and in librdkafka's copy. 16,384 × 0.9 kB + 2 × 8 MiB is 31 MiB, chosen so that the
+//! process stays under 64 MiB whatever the backlog (`dualstream bench --only rss`; with 24,576 events its peak was 67 MiB). Speed: 16,384 events on
 //! the way are 400,000 events a second at 40 ms from sending to acknowledgement, and 8 MiB are 40 MB a second at 200 ms; within a
 //! data centre the broker is the limit long before.
 

@@ -6,16 +6,17 @@ use super::source::{SourceFile, sources};
 
 /// What a part of the crate may name besides itself. Ingest appends to the buffer and the drain reads from it through handles that
 /// the assembly gives them; ops shows what all stages tell about themselves; only the assembly knows all.
-const MAY_NAME: [(&str, &[&str]); 11] = [
+const MAY_NAME: [(&str, &[&str]); 12] = [
     ("error", &[]),
+    ("backoff", &[]),
     ("event", &["error", "config"]),
     ("config", &["error", "event"]),
     ("lifecycle", &["error", "event"]),
     ("shutdown", &["error", "config"]),
     ("buffer", &["error", "event", "config", "lifecycle"]),
     ("ingest", &["error", "event", "config", "lifecycle", "buffer"]),
-    ("drain", &["error", "event", "config", "lifecycle", "buffer"]),
-    ("notify", &["error", "event", "config", "lifecycle"]),
+    ("drain", &["error", "backoff", "event", "config", "lifecycle", "buffer"]),
+    ("notify", &["error", "backoff", "event", "config", "lifecycle"]),
     ("ops", &["error", "event", "config", "lifecycle", "ingest", "buffer", "drain", "notify"]),
     ("app", &["error", "event", "config", "lifecycle", "shutdown", "ingest", "buffer", "drain", "notify", "ops"]),
 ];
