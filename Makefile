@@ -48,7 +48,7 @@ crash-long: ## kill -9 DUALSTREAM_CRASH_ROUNDS times (200): at random moments, d
 
 demo: ## everything in one process: an outage, the backlog, the recovery, the tally
 	@cargo build --locked --release
-	@timeout 300 cargo run --locked --release --quiet -- demo
+	@timeout --foreground 300 cargo run --locked --release --quiet -- demo
 
 demo-check: ## the demo as a check: what was sent was consumed and notified
 	@cargo build --locked

@@ -57,7 +57,7 @@ fn no_path_of_a_machine_is_named() {
     let mut wrong = Vec::new();
     for (path, text) in all_texts() {
         for place in places {
-            // Within a longer path it is another place: `/var/work/`, `docs/home/`.
+            // Within a longer path it is another place: `/var/lib/home/`, `docs/home/`.
             let named =
                 text.match_indices(place).any(|(at, _)| !text[..at].ends_with(|c: char| c.is_alphanumeric() || "._-}*/".contains(c)));
             wrong.extend(named.then(|| format!("{path}: {place}")));
