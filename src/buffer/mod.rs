@@ -14,6 +14,7 @@ mod appender;
 mod capacity;
 mod committer;
 mod error;
+mod gather;
 mod gauges;
 pub mod inspect;
 mod keeper;
@@ -21,6 +22,7 @@ pub mod log;
 mod open;
 mod rates;
 mod reader;
+mod reply;
 mod shared;
 mod stats;
 #[cfg(test)]
