@@ -8,6 +8,7 @@
 use super::capacity::Slot;
 use super::error::AppendError;
 use super::gather::Gather;
+use super::log::cipher::Cipher;
 use super::log::frame::{FrameHeader, HEADER_LEN, Kind};
 use super::log::recovery::account;
 use super::log::segment::{DATA_START, Seal, Segment};
@@ -57,6 +58,8 @@ struct Written {
 #[derive(Debug)]
 struct Tail {
     segment: Arc<Segment>,
+    /// Encrypts, when the segment is to be encrypted.
+    cipher: Option<Cipher>,
     /// Where the next byte of the scratch buffer belongs.
     at: u64,
     /// Blocks below this offset have been written before.
@@ -212,16 +215,25 @@ impl Committer {
             payload_crc: crc,
             frame_no: 0,
             kind: Kind::Data,
+            encrypted: false,
         };
         self.next_seq = header.next_seq();
         // In the list before the write, so that a failure answers this batch too.
         let blank = Position { segment_id: 0, offset: 0, next_offset: 0 };
         let at = self.written.len();
         self.written.push(Written { header, position: blank, payload: payload.clone(), receipts, reply });
-        let position = self.put(&mut header, &payload)?;
+        let stored = self.encrypted(&mut header, &payload);
+        let position = self.put(&mut header, stored.as_deref().unwrap_or(&payload))?;
         self.written[at].header = header;
         self.written[at].position = position;
         Ok(())
+    }
+
+    /// What is stored in place of the payload, where the segment is encrypted.
+    fn encrypted(&self, header: &mut FrameHeader, payload: &[u8]) -> Option<Vec<u8>> {
+        let tail = self.tail.as_ref()?;
+        header.frame_no = tail.frame_no;
+        Some(tail.cipher.as_ref()?.seal(header, payload.to_vec()))
     }
 
     /// Puts a frame at the end of the tail; it reaches the file with the next flush.
@@ -340,7 +352,9 @@ impl Committer {
         drop(segments);
         self.shared.poke_keeper();
         let blank_to = if next.recycled { next.header.capacity } else { DATA_START };
-        self.tail = Some(Tail { segment: next, at: DATA_START, blank_to, frame_no: 0, seal: Seal { end: DATA_START, ..Seal::default() } });
+        let cipher = self.shared.keyring.cipher(&next.header);
+        let seal = Seal { end: DATA_START, ..Seal::default() };
+        self.tail = Some(Tail { segment: next, cipher, at: DATA_START, blank_to, frame_no: 0, seal });
         Ok(())
     }
 
@@ -364,6 +378,7 @@ impl Committer {
             payload_crc: 0,
             frame_no: 0,
             kind: Kind::Mark,
+            encrypted: false,
         };
         let position = self.put(&mut header, &[])?;
         self.write_end_mark_and_sync()?;

@@ -167,6 +167,7 @@ impl Keeper {
             relay_id: shared.relay_id,
             created_ms: shared.storage.now_ms(),
             capacity: shared.plan.segment_bytes,
+            key_id: shared.keyring.writing_key_id(),
         };
         segment::prepare(&*shared.storage, spare, header)
     }

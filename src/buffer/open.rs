@@ -6,6 +6,7 @@ use super::committer::Committer;
 use super::error::{AppendError, OpenError};
 use super::gauges::Gauges;
 use super::keeper::Keeper;
+use super::log::cipher::Keyring;
 use super::log::cursor::{Cursor, Marks};
 use super::log::recovery::{self, Recovered, io_error};
 use super::log::segment::{number_in, spare_name};
@@ -14,7 +15,7 @@ use super::rates::Rates;
 use super::reader::Reader;
 use super::shared::{MarkBook, Meters, Queue, Segments, Shared, lock};
 use super::watermark::Watermark;
-use crate::config::BufferConfig;
+use crate::config::{BufferConfig, read_secret_file};
 use crate::lifecycle::AckWaiters;
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex};
@@ -72,12 +73,15 @@ impl Buffer {
     /// # Errors
     /// [`OpenError`]; damage is not among them.
     pub fn open(config: &BufferConfig, storage: Arc<dyn Storage>, acks: Arc<AckWaiters>, largest_batch: u64) -> Result<Self, OpenError> {
-        let plan = Plan::new(config.max_bytes, config.segment_bytes, largest_batch).map_err(OpenError::Settings)?;
+        let keyring = keyring(config)?;
+        let largest_stored = largest_batch + keyring.overhead_bytes();
+        let plan = Plan::new(config.max_bytes, config.segment_bytes, largest_stored).map_err(OpenError::Settings)?;
         storage.create_dir("").map_err(|source| io_error(&*storage, "create", "", source))?;
         let volume = storage.volume().map_err(|source| io_error(&*storage, "examine", "", source))?;
         check_durability(config, &*storage, &volume)?;
         let held = take_lock(&*storage)?;
         let recovered = recovery::recover(&*storage, plan.quarantine_bytes)?;
+        check_keys(config, &*storage, &keyring, &recovered)?;
         let spares = keep_fitting(&*storage, &recovered.spares, &plan);
         let cursor = Cursor::open(&*storage, recovered.generation).map_err(|source| io_error(&*storage, "open", "cursor", source))?;
         storage.sync_dir("").map_err(|source| io_error(&*storage, "sync", "", source))?;
@@ -106,6 +110,7 @@ impl Buffer {
             min_free_bytes: config.min_free_bytes,
             volume,
             relay_id: written.relay_id,
+            keyring,
             acks,
             queue: Mutex::new(queue),
             queue_changed: Condvar::new(),
@@ -141,6 +146,20 @@ impl Buffer {
     pub fn relay_id(&self) -> uuid::Uuid {
         uuid::Uuid::from_bytes(self.closer.shared.relay_id)
     }
+}
+
+/// The keys of `buffer.encryption_key_file`; none when there is no such setting.
+pub(super) fn keyring(config: &BufferConfig) -> Result<Keyring, OpenError> {
+    let Some(path) = &config.encryption_key_file else { return Ok(Keyring::default()) };
+    let text = read_secret_file(path).map_err(|source| OpenError::KeyFile { path: path.clone(), source })?;
+    Keyring::parse(&text).map_err(|source| OpenError::Keys { path: path.clone(), source })
+}
+
+/// Events whose key is not there wait for it: they are neither skipped nor set aside.
+fn check_keys(config: &BufferConfig, storage: &dyn Storage, keyring: &Keyring, recovered: &Recovered) -> Result<(), OpenError> {
+    let Some(locked) = recovered.segments.iter().find(|segment| !keyring.knows(segment.header.key_id)) else { return Ok(()) };
+    let file = storage.dir().join(&locked.name);
+    Err(OpenError::UnknownKey { file, key_id: locked.header.key_id, key_file: config.encryption_key_file.clone() })
 }
 
 /// Takes the lock; a short while is given to a predecessor that is just ending, or to somebody who only looks.

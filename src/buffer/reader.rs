@@ -4,6 +4,7 @@
 //! are reported lost, and reading goes on behind it. A reader that is close behind takes frames from memory.
 
 use super::error::ReadError;
+use super::log::cipher::Cipher;
 use super::log::frame::{FrameHeader, Kind};
 use super::log::quarantine::{self, Note};
 use super::log::scan::{Found, Scanner};
@@ -48,6 +49,8 @@ pub struct Reader {
     offset: u64,
     segment: Option<Arc<Segment>>,
     scanner: Scanner,
+    /// Of the segment with this id.
+    cipher: Option<(u64, Cipher)>,
     leases: VecDeque<Lease>,
     /// From this seq on nothing was ever leased, so nothing can be at its end: spares a lock per event.
     fresh_from: u64,
@@ -74,7 +77,7 @@ impl Reader {
             (marks.watermark.frontier() + 1, marks.watermark.highest_ended() + 1)
         };
         let (scanner, leases) = (Scanner::default(), VecDeque::new());
-        Self { shared, next_seq, segment_id: 0, offset: DATA_START, segment: None, scanner, leases, fresh_from }
+        Self { shared, next_seq, segment_id: 0, offset: DATA_START, segment: None, scanner, cipher: None, leases, fresh_from }
     }
 
     /// A handle that ends [`Reader::wait`] early.
@@ -190,11 +193,14 @@ impl Reader {
             }
             let found = self.scanner.frame_at(&*segment.file, segment.header.seed(), self.offset, limit);
             match found.map_err(|source| self.read_error(&segment, source))? {
-                Found::Frame(header, payload) => {
-                    if let Some(frame) = self.take(&segment, &header, payload) {
-                        return Ok(Some(frame));
+                Found::Frame(header, stored) => match self.plain(&segment, &header, stored)? {
+                    Some(payload) => {
+                        if let Some(frame) = self.take(&segment, &header, payload) {
+                            return Ok(Some(frame));
+                        }
                     }
-                }
+                    None => self.skip_damage(&segment, self.offset + header.stored_len(), header.next_seq()),
+                },
                 Found::BadPayload(header) => {
                     let end = (self.offset + header.stored_len()).min(limit);
                     self.skip_damage(&segment, end, header.next_seq());
@@ -203,6 +209,20 @@ impl Reader {
             }
         }
         Ok(None)
+    }
+
+    /// The payload as it was accepted; `None` when what is stored was tampered with.
+    fn plain(&mut self, segment: &Segment, header: &FrameHeader, stored: Bytes) -> Result<Option<Bytes>, ReadError> {
+        if !header.encrypted {
+            return Ok(Some(stored));
+        }
+        if self.cipher.as_ref().is_none_or(|(id, _)| *id != segment.id()) {
+            let cipher = self.shared.keyring.cipher(&segment.header);
+            // Opening has seen to it; a missing key is never a reason to lose what it locks.
+            let cipher = cipher.ok_or_else(|| self.read_error(segment, std::io::Error::other("the key to it is not there")))?;
+            self.cipher = Some((segment.id(), cipher));
+        }
+        Ok(self.cipher.as_ref().and_then(|(_, cipher)| cipher.open(header, &stored)))
     }
 
     fn take(&mut self, segment: &Segment, header: &FrameHeader, payload: Bytes) -> Option<Leased> {

@@ -25,6 +25,8 @@ const HEADER_MAGIC: &[u8; 8] = b"DSTRMSEG";
 const SEAL_MAGIC: &[u8; 8] = b"DSTRMEND";
 const HEADER_LEN: usize = 92;
 const SEAL_LEN: usize = 68;
+/// Incompatible feature: payloads are encrypted.
+const INCOMPATIBLE_ENCRYPTED: u32 = 1;
 /// Set on a seal that recovery wrote.
 pub(crate) const SEAL_RECOVERED: u32 = 1;
 
@@ -37,6 +39,8 @@ pub(crate) struct SegmentHeader {
     pub(crate) relay_id: [u8; 16],
     pub(crate) created_ms: u64,
     pub(crate) capacity: u64,
+    /// Which key its payloads are encrypted with; 0: none.
+    pub(crate) key_id: u32,
 }
 
 /// Why a header page is not usable.
@@ -53,6 +57,8 @@ impl SegmentHeader {
         let mut bytes = [0_u8; HEADER_LEN];
         bytes[0..8].copy_from_slice(HEADER_MAGIC);
         bytes[8..12].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
+        bytes[12..16].copy_from_slice(&self.incompatible().to_le_bytes());
+        bytes[20..24].copy_from_slice(&self.key_id.to_le_bytes());
         bytes[24..32].copy_from_slice(&self.segment_id.to_le_bytes());
         bytes[32..40].copy_from_slice(&self.base_seq.to_le_bytes());
         bytes[40..56].copy_from_slice(&self.salt);
@@ -70,8 +76,9 @@ impl SegmentHeader {
             return Err(HeaderProblem::Invalid);
         }
         let (version, incompat) = (u32_at(bytes, 8), u32_at(bytes, 12));
-        if version != FORMAT_VERSION || incompat != 0 {
-            return Err(HeaderProblem::Foreign(version.max(FORMAT_VERSION + u32::from(incompat != 0))));
+        let unknown = incompat & !INCOMPATIBLE_ENCRYPTED != 0;
+        if version != FORMAT_VERSION || unknown {
+            return Err(HeaderProblem::Foreign(version.max(FORMAT_VERSION + u32::from(unknown))));
         }
         let mut header = Self {
             segment_id: u64_at(bytes, 24),
@@ -80,10 +87,19 @@ impl SegmentHeader {
             relay_id: [0; 16],
             created_ms: u64_at(bytes, 72),
             capacity: u64_at(bytes, 80),
+            key_id: u32_at(bytes, 20),
         };
+        if header.incompatible() != incompat {
+            return Err(HeaderProblem::Invalid);
+        }
         header.salt.copy_from_slice(&bytes[40..56]);
         header.relay_id.copy_from_slice(&bytes[56..72]);
         Ok(header)
+    }
+
+    /// The features without which this segment cannot be read.
+    fn incompatible(&self) -> u32 {
+        if self.key_id == 0 { 0 } else { INCOMPATIBLE_ENCRYPTED }
     }
 
     /// The seed of every checksum in this segment.
