@@ -10,13 +10,14 @@ use super::log::frame::{FrameHeader, HEADER_LEN, Kind};
 use super::log::recovery::account;
 use super::log::segment::{DATA_START, Seal, Segment};
 use super::log::storage::write_full;
-use super::shared::{Pending, Position, Reply, Shared, lock};
+use super::shared::{Pending, Position, Queue, Reply, Shared, lock};
 use super::{Appended, Leased};
 use crate::event::Seq;
 use crate::lifecycle::{Heartbeat, Receipt};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::io;
+use std::ops::ControlFlow;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
@@ -84,6 +85,17 @@ enum Work {
     Stop,
 }
 
+/// Takes what is there, up to a group's bounds.
+fn take_group(queue: &mut Queue, group: &mut VecDeque<Pending>) {
+    let mut bytes = 0;
+    let within = |pending: &&Pending| {
+        bytes += pending.batch.payload().len();
+        bytes <= GROUP_BYTES
+    };
+    let n = queue.pending.iter().take(GROUP_FRAMES).take_while(within).count().max(1);
+    group.extend(queue.pending.drain(..n));
+}
+
 impl Committer {
     pub(super) fn new(shared: Arc<Shared>, next_seq: u64) -> Self {
         Self {
@@ -101,24 +113,53 @@ impl Committer {
     /// Commits until the buffer is closed and everything admitted is durable, or storage fails.
     pub fn run(mut self, heartbeat: &Heartbeat) {
         loop {
-            let done = match self.next_work(heartbeat) {
-                Work::Group => self.commit(),
-                Work::Mark => self.write_mark(),
-                Work::Stop => break,
-            };
-            let Err(error) = done else { continue };
-            let no_space = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
-            if no_space && self.refuse_group().is_ok() {
-                continue;
+            let work = self.next_work(heartbeat);
+            if self.act(work).is_break() {
+                return;
             }
-            let reason = self.tail.as_ref().map_or_else(|| error.to_string(), |tail| format!("{}: {error}", tail.segment.name));
-            self.abandon(&reason);
-            return;
         }
-        // A sealed tail makes the next start a matter of reading headers.
-        if let Err(error) = self.seal_tail() {
-            tracing::warn!(%error, "cannot seal the last segment: the next start will scan it");
+    }
+
+    /// What [`Committer::run`] would do now, once and without waiting, for a driver that brings time and turns of its own (a simulation).
+    /// `quiet` says that nothing was appended for as long as a mark takes. Breaks when the committer has ended.
+    pub fn turn(&mut self, quiet: bool) -> ControlFlow<()> {
+        let mut queue = lock(&self.shared.queue);
+        let work = if queue.failed.is_some() {
+            Work::Stop
+        } else if !queue.pending.is_empty() {
+            take_group(&mut queue, &mut self.group);
+            Work::Group
+        } else if queue.closed && queue.waiters.is_empty() {
+            Work::Stop
+        } else if quiet && !self.marked && queue.capacity.admit_mark() {
+            Work::Mark
+        } else {
+            return ControlFlow::Continue(());
+        };
+        drop(queue);
+        self.act(work)
+    }
+
+    fn act(&mut self, work: Work) -> ControlFlow<()> {
+        let done = match work {
+            Work::Group => self.commit(),
+            Work::Mark => self.write_mark(),
+            Work::Stop => {
+                // A sealed tail makes the next start a matter of reading headers.
+                if let Err(error) = self.seal_tail() {
+                    tracing::warn!(%error, "cannot seal the last segment: the next start will scan it");
+                }
+                return ControlFlow::Break(());
+            }
+        };
+        let Err(error) = done else { return ControlFlow::Continue(()) };
+        let no_space = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+        if no_space && self.refuse_group().is_ok() {
+            return ControlFlow::Continue(());
         }
+        let reason = self.tail.as_ref().map_or_else(|| error.to_string(), |tail| format!("{}: {error}", tail.segment.name));
+        self.abandon(&reason);
+        ControlFlow::Break(())
     }
 
     fn next_work(&mut self, heartbeat: &Heartbeat) -> Work {
@@ -129,13 +170,7 @@ impl Committer {
                 return Work::Stop;
             }
             if !queue.pending.is_empty() {
-                let mut bytes = 0;
-                let within = |pending: &&Pending| {
-                    bytes += pending.batch.payload().len();
-                    bytes <= GROUP_BYTES
-                };
-                let n = queue.pending.iter().take(GROUP_FRAMES).take_while(within).count().max(1);
-                self.group.extend(queue.pending.drain(..n));
+                take_group(&mut queue, &mut self.group);
                 return Work::Group;
             }
             if queue.closed && queue.waiters.is_empty() {

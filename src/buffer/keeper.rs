@@ -11,6 +11,7 @@ use super::log::segment::{self, Segment, SegmentHeader, spare_name};
 use super::shared::{Shared, lock};
 use crate::lifecycle::Heartbeat;
 use std::io;
+use std::ops::ControlFlow;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -45,38 +46,47 @@ impl Keeper {
     pub fn run(mut self, heartbeat: &Heartbeat) {
         loop {
             heartbeat.tick();
-            let stop = self.wait();
-            self.tick();
-            if stop {
-                let marks = self.shared.cursor_marks(true);
-                self.write_cursor(marks);
+            self.wait();
+            if self.turn(Instant::now()).is_break() {
                 return;
             }
         }
     }
 
-    fn wait(&self) -> bool {
+    fn wait(&self) {
         let poked = lock(&self.shared.keeper_poked);
-        let (mut poked, _) = self
-            .shared
-            .keeper_changed
-            .wait_timeout_while(poked, TICK, |poke| !poke.now && !poke.stop)
-            .unwrap_or_else(PoisonError::into_inner);
-        poked.now = false;
-        poked.stop
+        let waited = self.shared.keeper_changed.wait_timeout_while(poked, TICK, |poke| !poke.now && !poke.stop);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// What [`Keeper::run`] does when it is time, once and without waiting; also for a driver that brings time and turns of its own (a
+    /// simulation). Breaks when the keeper has ended.
+    pub fn turn(&mut self, now: Instant) -> ControlFlow<()> {
+        let stop = {
+            let mut poked = lock(&self.shared.keeper_poked);
+            poked.now = false;
+            poked.stop
+        };
+        self.tick(now);
+        if stop {
+            let marks = self.shared.cursor_marks(true);
+            self.write_cursor(marks);
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
     }
 
     /// One round: cursor, freeing, preparing.
-    pub(super) fn tick(&mut self) {
+    pub(super) fn tick(&mut self, now: Instant) {
         let marks = self.shared.cursor_marks(false);
-        lock(&self.shared.rates).observe(Instant::now(), marks.durable_seq, marks.ends.total());
+        lock(&self.shared.rates).observe(now, marks.durable_seq, marks.ends.total());
         // The durable seq alone is worth a write a second: it only sharpens what recovery can prove.
         let moved = marks.frontier != self.written.frontier || marks.ended_above != self.written.ended_above || self.written.clean;
         if moved || marks.durable_seq > self.written.durable_seq {
             self.write_cursor(marks);
         }
         self.free_passed();
-        self.prepare();
+        self.prepare(now);
         self.shared.meters.allocated.set(self.allocated_bytes());
     }
 
@@ -119,8 +129,8 @@ impl Keeper {
         }
     }
 
-    fn prepare(&mut self) {
-        if self.retry_at.is_some_and(|at| Instant::now() < at) {
+    fn prepare(&mut self, now: Instant) {
+        if self.retry_at.is_some_and(|at| now < at) {
             return;
         }
         self.retry_at = None;
@@ -139,7 +149,7 @@ impl Keeper {
             let spare = segments.spares.pop();
             let (bytes, segment_id) = (segments.bytes(self.shared.plan.segment_bytes), segments.next_id);
             drop(segments);
-            if spare.is_none() && !self.may_grow(bytes) {
+            if spare.is_none() && !self.may_grow(bytes, now) {
                 return;
             }
             match self.prepare_one(spare.as_deref(), segment_id) {
@@ -150,7 +160,7 @@ impl Keeper {
                     self.add_ready(segment);
                 }
                 Err(error) => {
-                    self.not_prepared(spare, &error);
+                    self.not_prepared(spare, &error, now);
                     return;
                 }
             }
@@ -184,7 +194,7 @@ impl Keeper {
     }
 
     /// A disk that is full for now is a full buffer; anything else that fails here is too, until it works again.
-    fn not_prepared(&mut self, spare: Option<String>, error: &io::Error) {
+    fn not_prepared(&mut self, spare: Option<String>, error: &io::Error, now: Instant) {
         if !std::mem::replace(&mut self.told_no_segment, true) {
             tracing::warn!(%error, "the volume gives no further segment: the buffer counts as full until it does");
         }
@@ -192,11 +202,11 @@ impl Keeper {
         if let Some(spare) = spare.filter(|_| error.kind() != io::ErrorKind::NotFound) {
             lock(&self.shared.segments).spares.insert(0, spare);
         }
-        self.retry_at = Some(Instant::now() + RETRY_AFTER);
+        self.retry_at = Some(now + RETRY_AFTER);
     }
 
     /// Whether another segment stays within the bound and leaves the volume the free space that belongs to others.
-    fn may_grow(&mut self, bytes: u64) -> bool {
+    fn may_grow(&mut self, bytes: u64, now: Instant) -> bool {
         let Plan { segment_bytes, max_segments, .. } = self.shared.plan;
         // A segment whose header rotted is kept whole in quarantine, beyond what is set apart for it.
         let beyond = quarantine::usage(&*self.shared.storage).0.saturating_sub(self.shared.plan.quarantine_bytes);
@@ -205,7 +215,7 @@ impl Keeper {
         }
         match self.shared.storage.free_bytes() {
             Ok(free) if free < segment_bytes.saturating_add(self.shared.min_free_bytes) => {
-                self.retry_at = Some(Instant::now() + RETRY_AFTER);
+                self.retry_at = Some(now + RETRY_AFTER);
                 false
             }
             // A volume that cannot say is found out by trying.

@@ -126,7 +126,7 @@ impl Buffer {
     fn assemble(shared: Arc<Shared>, cursor: Cursor, written: Marks, next_seq: u64) -> Self {
         // A cursor that says "clean" is replaced before anything is accepted, and the first segments are prepared.
         let mut keeper = Keeper::new(Arc::clone(&shared), cursor, Marks { clean: true, ..written });
-        keeper.tick();
+        keeper.tick(Instant::now());
         Self {
             appender: Appender::new(Arc::clone(&shared)),
             reader: Reader::new(Arc::clone(&shared)),
