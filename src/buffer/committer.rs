@@ -9,7 +9,7 @@ use super::error::AppendError;
 use super::log::frame::{FrameHeader, HEADER_LEN, Kind};
 use super::log::recovery::account;
 use super::log::segment::{DATA_START, Seal, Segment};
-use super::log::storage::write_full;
+use super::log::storage::{is_full, write_full};
 use super::shared::{Pending, Position, Queue, Reply, Shared, lock};
 use super::{Appended, Leased};
 use crate::event::Seq;
@@ -153,8 +153,7 @@ impl Committer {
             }
         };
         let Err(error) = done else { return ControlFlow::Continue(()) };
-        let no_space = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
-        if no_space && self.refuse_group().is_ok() {
+        if is_full(&error) && self.refuse_group().is_ok() {
             return ControlFlow::Continue(());
         }
         let reason = self.tail.as_ref().map_or_else(|| error.to_string(), |tail| format!("{}: {error}", tail.segment.name));
@@ -351,8 +350,11 @@ impl Committer {
     }
 
     fn seal_tail(&mut self) -> io::Result<()> {
-        let Some(tail) = self.tail.take() else { return Ok(()) };
-        tail.segment.write_seal(tail.seal)
+        let Some(tail) = &self.tail else { return Ok(()) };
+        tail.segment.write_seal(tail.seal)?;
+        // Only now: a segment that could not be sealed has to be cut off by whoever deals with the failure.
+        self.tail = None;
+        Ok(())
     }
 
     fn write_mark(&mut self) -> io::Result<()> {
@@ -384,7 +386,9 @@ impl Committer {
     /// segment is sealed at its durable end, so that nothing of it can ever be delivered. Writing goes on in the next segment.
     fn refuse_group(&mut self) -> io::Result<()> {
         self.scratch.clear();
-        self.seal_tail()?;
+        if let Some(tail) = self.tail.take() {
+            cut_off(&tail)?;
+        }
         self.next_seq = self.durable_seq + 1;
         let shared = &*self.shared;
         let mut queue = lock(&shared.queue);
@@ -408,7 +412,7 @@ impl Committer {
     /// Gives up after a failed write or sync. The seal, if it still reaches the disk, keeps what was refused from ever being delivered.
     fn abandon(&mut self, reason: &str) {
         if let Some(tail) = self.tail.take()
-            && let Err(error) = tail.segment.write_seal(tail.seal)
+            && let Err(error) = cut_off(&tail)
         {
             tracing::warn!(%error, "cannot seal the failed segment: a refused write may be found on disk by the next start");
         }
@@ -418,6 +422,14 @@ impl Committer {
         }
         self.shared.fail(reason);
     }
+}
+
+/// Ends a segment before what was refused: by the seal, and by a blank header for the day on which the seal rots.
+fn cut_off(tail: &Tail) -> io::Result<()> {
+    if let Err(error) = write_full(&*tail.segment.file, &[0; HEADER_LEN], tail.seal.end) {
+        tracing::warn!(file = tail.segment.name, %error, "cannot blank what was refused: only the seal tells it from data");
+    }
+    tail.segment.write_seal(tail.seal)
 }
 
 /// Up to where zeros follow a group of `group_bytes` that ends at `end`: at least over the end mark, and to the end of its page, which

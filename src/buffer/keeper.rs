@@ -8,6 +8,7 @@ use super::log::cursor::{Cursor, Marks};
 use super::log::quarantine;
 use super::log::recovery::random_bytes;
 use super::log::segment::{self, Segment, SegmentHeader, spare_name};
+use super::log::storage::is_full;
 use super::shared::{Shared, lock};
 use crate::lifecycle::Heartbeat;
 use std::io;
@@ -31,15 +32,27 @@ pub struct Keeper {
     cursor: Cursor,
     /// What the cursor on disk says.
     written: Marks,
+    /// The frontiers in its two slots, the older one first, as far as they were written in this life.
+    slots: [Option<u64>; 2],
     retry_at: Option<Instant>,
     /// Troubles that the log knows of: each is told when it begins, not at every attempt.
     told_no_segment: bool,
     told_not_freed: bool,
+    told_cursor_waits: bool,
 }
 
 impl Keeper {
     pub(super) fn new(shared: Arc<Shared>, cursor: Cursor, written: Marks) -> Self {
-        Self { shared, cursor, written, retry_at: None, told_no_segment: false, told_not_freed: false }
+        Self {
+            shared,
+            cursor,
+            written,
+            slots: [None; 2],
+            retry_at: None,
+            told_no_segment: false,
+            told_not_freed: false,
+            told_cursor_waits: false,
+        }
     }
 
     /// Works until told to stop; the last act is a cursor that says so.
@@ -92,7 +105,17 @@ impl Keeper {
 
     fn write_cursor(&mut self, marks: Marks) {
         match self.cursor.write(&marks) {
-            Ok(()) => self.written = marks,
+            Ok(()) => {
+                self.slots = [self.slots[1], Some(marks.frontier)];
+                self.written = marks;
+                self.told_cursor_waits = false;
+            }
+            // Some file systems need room to write over what is there. Nothing is freed until there is some, and nothing is lost.
+            Err(error) if is_full(&error) => {
+                if !std::mem::replace(&mut self.told_cursor_waits, true) {
+                    tracing::warn!(%error, "no room to write the cursor, trying again: after a crash now, more events would be sent twice");
+                }
+            }
             // Nothing is lost by an old cursor, but no segment may be freed by one that is not on disk.
             Err(error) => self.shared.fail(&format!("cursor: {error}")),
         }
@@ -100,12 +123,16 @@ impl Keeper {
 
     fn free_passed(&mut self) {
         loop {
-            let passed = {
-                let mut segments = lock(&self.shared.segments);
-                let behind = |segment: &Arc<Segment>| segment.seal().is_some_and(|seal| seal.last_seq <= self.written.frontier);
-                if segments.live.front().is_some_and(behind) { segments.live.pop_front() } else { None }
-            };
-            let Some(segment) = passed else { return };
+            let front = lock(&self.shared.segments).live.front().and_then(|segment| segment.seal());
+            let Some(seal) = front.filter(|seal| seal.last_seq <= self.written.frontier) else { return };
+            // Both slots have to have passed it: if the newer one rots, the older one must not miss what was delivered.
+            if !self.is_behind_both(seal.last_seq) {
+                self.write_cursor(self.written.clone());
+                if !self.is_behind_both(seal.last_seq) {
+                    return;
+                }
+            }
+            let Some(segment) = lock(&self.shared.segments).live.pop_front() else { return };
             if segment.header.capacity != self.shared.plan.segment_bytes {
                 self.remove(&segment.name);
                 continue;
@@ -127,6 +154,10 @@ impl Keeper {
                 }
             }
         }
+    }
+
+    fn is_behind_both(&self, seq: u64) -> bool {
+        self.slots.iter().all(|slot| slot.is_some_and(|frontier| seq <= frontier))
     }
 
     fn prepare(&mut self, now: Instant) {

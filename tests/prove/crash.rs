@@ -24,7 +24,8 @@ pub fn every(scope: &Scope) -> Line {
         let mut chance = Chance::new(seed);
         let style = Style::short(&mut chance);
         // Half of the lives begin on files that were used before, so that old bytes lie where new frames go.
-        let before = seed.is_multiple_of(2).then(|| Style { steps: 150, event_bytes: 20_000, events: 2, gaps: 0, restarts: false, ..style });
+        let before =
+            seed.is_multiple_of(2).then(|| Style { steps: 150, event_bytes: 20_000, events: 2, gaps: 0, restarts: false, ..style });
         let mut trial = Trial::new(seed);
         if let Err((step, what)) = trial.every(style, before, time) {
             trial.tally.fail(seed, step, what);
@@ -125,7 +126,15 @@ impl Trial {
     }
 
     /// One crash: opened, read, compared; then one of the things that may come next.
-    fn crash(&mut self, book: &Book, expect: &Expect, version: u64, moment: &Moment, opens: &Opens, choices: &[usize]) -> Result<(), Wrong> {
+    fn crash(
+        &mut self,
+        book: &Book,
+        expect: &Expect,
+        version: u64,
+        moment: &Moment,
+        opens: &Opens,
+        choices: &[usize],
+    ) -> Result<(), Wrong> {
         let world = moment.world.crashed(opens, choices);
         let hash = world.hash();
         if !self.tried.insert((hash, version)) {
@@ -167,7 +176,8 @@ impl Trial {
             let opens = moments[at].world.opens();
             let choices = moments[at].world.choose(&opens, &mut self.chance);
             let world = moments[at].world.crashed(&opens, &choices);
-            let (hash, here) = (world.hash(), format!("crash after its call {} ({}), deciding {choices:?}", moments[at].number, moments[at].what));
+            let (hash, here) =
+                (world.hash(), format!("crash after its call {} ({}), deciding {choices:?}", moments[at].number, moments[at].what));
             if !self.tally.states.insert(hash) {
                 continue;
             }

@@ -23,8 +23,13 @@ use std::process::ExitCode;
 /// A proof by its name.
 type Proof = (&'static str, fn(&Scope) -> Line);
 
-const PROOFS: [Proof; 5] =
-    [(crash::EVERY, crash::every), (crash::RANDOM, crash::random), (faults::NAME, faults::prove), (rot::NAME, rot::prove), (model::NAME, model::prove)];
+const PROOFS: [Proof; 5] = [
+    (crash::EVERY, crash::every),
+    (crash::RANDOM, crash::random),
+    (faults::NAME, faults::prove),
+    (rot::NAME, rot::prove),
+    (model::NAME, model::prove),
+];
 
 /// Seeds that failed once.
 const KEPT: &str = include_str!("seeds");
@@ -63,7 +68,9 @@ fn arguments(mut arguments: impl Iterator<Item = String>) -> Result<(Scope, Opti
     }
     let names: Vec<_> = PROOFS.iter().map(|(name, _)| *name).collect();
     match &only {
-        Some(only) if !names.iter().any(|name| name.starts_with(only.as_str())) => Err(format!("no proof is called {only}; there are {names:?}")),
+        Some(only) if !names.iter().any(|name| name.starts_with(only.as_str())) => {
+            Err(format!("no proof is called {only}; there are {names:?}"))
+        }
         _ => Ok((scope, only)),
     }
 }

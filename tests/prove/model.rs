@@ -62,8 +62,9 @@ impl Queue {
         Ok(())
     }
 
-    /// The frame that comes next.
+    /// The frame that comes next: the first that holds anything above the frontier.
     fn take(&mut self) -> Option<(u64, usize)> {
+        self.next = self.next.max(self.frontier() + 1);
         let (first, (batch, count)) = self.stored.iter().find(|(first, (_, count))| *first + count > self.next)?;
         let taken = (*first, *batch);
         self.next = first + count;
@@ -103,6 +104,8 @@ struct Machine {
     /// Sent and not known to be stored or refused, in order.
     open: VecDeque<usize>,
     event_bytes: u64,
+    /// What the last steps were.
+    steps: VecDeque<u64>,
     /// Events that a crash brought back although they were acknowledged: they count, and were let in before.
     brought_back: u64,
 }
@@ -114,8 +117,19 @@ impl Machine {
         let event_bytes = [300, 4_000, 30_000][chance.index(3)];
         let disk = Disk::new(World::default(), ROOMY, seed);
         let queue = Queue { next: 1, ..Queue::default() };
-        let mut machine =
-            Self { chance, seed, disk, relay: None, book: Book::new(seed), queue, max_events, open: VecDeque::new(), event_bytes, brought_back: 0 };
+        let mut machine = Self {
+            chance,
+            seed,
+            disk,
+            relay: None,
+            book: Book::new(seed),
+            queue,
+            max_events,
+            open: VecDeque::new(),
+            event_bytes,
+            steps: VecDeque::new(),
+            brought_back: 0,
+        };
         machine.start()?;
         Ok(machine)
     }
@@ -130,7 +144,12 @@ impl Machine {
     fn step(&mut self, time: &tokio::runtime::Runtime) -> Result<(), String> {
         let Self { chance, relay, book, queue, .. } = self;
         let buffer = relay.as_mut().ok_or("the relay is not there")?;
-        match chance.below(40) {
+        let what = chance.below(40);
+        self.steps.push_back(what);
+        if self.steps.len() > 24 {
+            let _ = self.steps.pop_front();
+        }
+        match what {
             0..=9 if buffer.unanswered() < 16 => {
                 let count = u32::try_from(1 + chance.below(6)).expect("few");
                 let bytes = usize::try_from(1 + chance.below(self.event_bytes)).expect("few").min(40_000 / count as usize);
@@ -186,7 +205,12 @@ impl Machine {
         let found = frame.map(|frame| Ok::<_, String>((frame.first_seq.0, self.book.recognise(&frame)?))).transpose()?;
         let expected = self.queue.take();
         if found != expected {
-            return Err(format!("the buffer gives {found:?} (first seq, batch), the queue {expected:?}"));
+            let Queue { next, leases, .. } = &self.queue;
+            let frontier = self.queue.frontier();
+            return Err(format!(
+                "the buffer gives {found:?} (first seq, batch), the queue {expected:?}; next {next}, frontier {frontier}, leased {leases:?}, steps {:?}",
+                self.steps
+            ));
         }
         Ok(())
     }

@@ -242,87 +242,137 @@ impl Storage for Disk {
         if name.is_empty() || self.state().world.names().get(name).is_some() {
             return Ok(());
         }
-        self.call(Call::MakeDir, |_| name.to_owned(), true, |state, way| {
-            fails(way)?;
-            let _ = state.world.create(name);
-            Ok(())
-        })
+        self.call(
+            Call::MakeDir,
+            |_| name.to_owned(),
+            true,
+            |state, way| {
+                fails(way)?;
+                let _ = state.world.create(name);
+                Ok(())
+            },
+        )
     }
 
     fn list(&self, name: &str) -> io::Result<Vec<String>> {
-        self.call(Call::List, |_| name.to_owned(), false, |state, way| {
-            fails(way)?;
-            if !name.is_empty() {
-                let _ = state.world.lookup(name)?;
-            }
-            Ok(state.world.names().list(name))
-        })
+        self.call(
+            Call::List,
+            |_| name.to_owned(),
+            false,
+            |state, way| {
+                fails(way)?;
+                if !name.is_empty() {
+                    let _ = state.world.lookup(name)?;
+                }
+                Ok(state.world.names().list(name))
+            },
+        )
     }
 
     fn open(&self, name: &str, mode: OpenMode) -> io::Result<Arc<dyn StorageFile>> {
-        self.call(Call::Open, |_| name.to_owned(), mode == OpenMode::Create, |state, way| {
-            fails(way)?;
-            let ino = if mode == OpenMode::Create { state.world.create(name) } else { state.world.lookup(name)? };
-            *state.open.entry(ino).or_default() += 1;
-            Ok(Arc::new(Handle { disk: self.clone(), ino }) as Arc<dyn StorageFile>)
-        })
+        self.call(
+            Call::Open,
+            |_| name.to_owned(),
+            mode == OpenMode::Create,
+            |state, way| {
+                fails(way)?;
+                let ino = if mode == OpenMode::Create { state.world.create(name) } else { state.world.lookup(name)? };
+                *state.open.entry(ino).or_default() += 1;
+                Ok(Arc::new(Handle { disk: self.clone(), ino }) as Arc<dyn StorageFile>)
+            },
+        )
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.call(Call::Rename, |_| format!("{from} to {to}"), true, |state, way| {
-            fails(way)?;
-            let _ = state.world.lookup(from)?;
-            let _ = state.world.names_mut().rename(from, to);
-            state.forget();
-            Ok(())
-        })
+        self.call(
+            Call::Rename,
+            |_| format!("{from} to {to}"),
+            true,
+            |state, way| {
+                fails(way)?;
+                let _ = state.world.lookup(from)?;
+                let _ = state.world.names_mut().rename(from, to);
+                state.forget();
+                Ok(())
+            },
+        )
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        self.call(Call::Remove, |_| name.to_owned(), true, |state, way| {
-            fails(way)?;
-            let _ = state.world.names_mut().remove(name).ok_or(io::ErrorKind::NotFound)?;
-            state.forget();
-            Ok(())
-        })
+        self.call(
+            Call::Remove,
+            |_| name.to_owned(),
+            true,
+            |state, way| {
+                fails(way)?;
+                let _ = state.world.names_mut().remove(name).ok_or(io::ErrorKind::NotFound)?;
+                state.forget();
+                Ok(())
+            },
+        )
     }
 
     fn sync_dir(&self, name: &str) -> io::Result<()> {
-        self.call(Call::SyncDir, |_| format!("directory {name:?}"), true, |state, way| {
-            fails(way)?;
-            state.world.names_mut().sync(name);
-            state.forget();
-            Ok(())
-        })
+        self.call(
+            Call::SyncDir,
+            |_| format!("directory {name:?}"),
+            true,
+            |state, way| {
+                fails(way)?;
+                state.world.names_mut().sync(name);
+                state.forget();
+                Ok(())
+            },
+        )
     }
 
     fn lock(&self, name: &str) -> io::Result<Option<Arc<dyn fmt::Debug + Send + Sync>>> {
-        self.call(Call::Lock, |_| name.to_owned(), true, |state, way| {
-            fails(way)?;
-            let _ = state.world.create(name);
-            Ok(Some(Arc::new(()) as Arc<dyn fmt::Debug + Send + Sync>))
-        })
+        self.call(
+            Call::Lock,
+            |_| name.to_owned(),
+            true,
+            |state, way| {
+                fails(way)?;
+                let _ = state.world.create(name);
+                Ok(Some(Arc::new(()) as Arc<dyn fmt::Debug + Send + Sync>))
+            },
+        )
     }
 
     fn lock_state(&self, name: &str) -> io::Result<bool> {
-        self.call(Call::Lock, |_| name.to_owned(), false, |state, way| {
-            fails(way)?;
-            state.world.lookup(name).map(|_| false)
-        })
+        self.call(
+            Call::Lock,
+            |_| name.to_owned(),
+            false,
+            |state, way| {
+                fails(way)?;
+                state.world.lookup(name).map(|_| false)
+            },
+        )
     }
 
     fn free_bytes(&self) -> io::Result<u64> {
-        self.call(Call::FreeBytes, |_| String::new(), false, |state, way| {
-            fails(way)?;
-            Ok(state.capacity.saturating_sub(state.world.allocated()))
-        })
+        self.call(
+            Call::FreeBytes,
+            |_| String::new(),
+            false,
+            |state, way| {
+                fails(way)?;
+                Ok(state.capacity.saturating_sub(state.world.allocated()))
+            },
+        )
     }
 
     fn volume(&self) -> io::Result<Volume> {
-        self.call(Call::Volume, |_| String::new(), false, |_, way| {
-            fails(way)?;
-            Ok(Volume { filesystem: "simulated".to_owned(), durable: true })
-        })
+        self.call(
+            Call::Volume,
+            |_| String::new(),
+            false,
+            |_, way| {
+                fails(way)?;
+                Ok(Volume { filesystem: "simulated".to_owned(), durable: true })
+            },
+        )
     }
 
     fn now_ms(&self) -> u64 {

@@ -81,9 +81,8 @@ impl Page {
     fn hash(&self) -> u64 {
         *self.hash.get_or_init(|| {
             let words = self.bytes.chunks_exact(8).map(|word| u64::from_le_bytes(*word.first_chunk().expect("8 bytes")));
-            let (hash, any) = words.fold((0_u64, 0_u64), |(hash, any), word| {
-                ((hash.rotate_left(5) ^ word).wrapping_mul(0x517C_C1B7_2722_0A95), any | word)
-            });
+            let (hash, any) = words
+                .fold((0_u64, 0_u64), |(hash, any), word| ((hash.rotate_left(5) ^ word).wrapping_mul(0x517C_C1B7_2722_0A95), any | word));
             if any == 0 { 0 } else { mix(hash) | 1 }
         })
     }

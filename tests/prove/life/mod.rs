@@ -94,7 +94,8 @@ pub struct Relay {
 impl Relay {
     pub fn open(disk: &Disk, config: &BufferConfig) -> Result<Self, OpenError> {
         let storage: Arc<dyn Storage> = Arc::new(disk.clone());
-        let Buffer { appender, reader, gauges, committer, keeper, closer } = Buffer::open(config, storage, Arc::new(AckWaiters::default()), 0)?;
+        let Buffer { appender, reader, gauges, committer, keeper, closer } =
+            Buffer::open(config, storage, Arc::new(AckWaiters::default()), 0)?;
         let loops = Arc::new(Loops {
             disk: disk.clone(),
             began: Instant::now(),
@@ -137,7 +138,11 @@ impl Relay {
         let now = self.loops.disk.number();
         self.waiting.retain_mut(|waiting| {
             let waker = Waker::from(Arc::clone(&waiting.stamp));
-            let Poll::Ready(answer) = waiting.append.as_mut().poll(&mut Context::from_waker(&waker)) else { return true };
+            let Poll::Ready(answer) = waiting.append.as_mut().poll(&mut Context::from_waker(&waker)) else {
+                // Woken by something else than the answer.
+                waiting.stamp.at.store(u64::MAX, Ordering::Relaxed);
+                return true;
+            };
             let at = waiting.stamp.at.load(Ordering::Relaxed).min(now);
             book.answer(waiting.batch, at, &answer);
             false

@@ -28,7 +28,16 @@ impl Style {
     /// A few small requests: everything that a crash may do to them can be tried.
     pub fn short(chance: &mut Chance) -> Self {
         let steps = 6 + chance.below(8);
-        Self { steps, event_bytes: 300, events: 2, gaps: 3, drains: true, restarts: chance.one_in(3), interleaved: chance.one_in(3), max_events: 0 }
+        Self {
+            steps,
+            event_bytes: 300,
+            events: 2,
+            gaps: 3,
+            drains: true,
+            restarts: chance.one_in(3),
+            interleaved: chance.one_in(3),
+            max_events: 0,
+        }
     }
 
     /// Enough to go round: rotation, recycling, a full buffer at times.

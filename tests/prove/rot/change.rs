@@ -6,20 +6,51 @@ use std::ops::Range;
 
 #[derive(Clone, Debug)]
 pub enum Change {
-    Flip { file: String, bit: u64 },
-    Zero { file: String, sector: u64 },
-    Cut { file: String, len: u64 },
-    Delete { file: String },
+    Flip {
+        file: String,
+        bit: u64,
+    },
+    Zero {
+        file: String,
+        sector: u64,
+    },
+    Cut {
+        file: String,
+        len: u64,
+    },
+    Delete {
+        file: String,
+    },
     /// A copy, in place of what may have had that name.
-    Copy { from: String, to: String },
-    Swap { one: String, other: String },
-    Unreadable { file: String, range: Range<u64> },
+    Copy {
+        from: String,
+        to: String,
+    },
+    Swap {
+        one: String,
+        other: String,
+    },
+    Unreadable {
+        file: String,
+        range: Range<u64>,
+    },
 }
 
 impl Change {
     /// There are few of these, and each is of its own kind.
     pub fn is_rare(&self) -> bool {
         matches!(self, Change::Delete { .. } | Change::Copy { .. } | Change::Swap { .. } | Change::Unreadable { .. })
+    }
+
+    /// Whether it takes away a file, its identity, or its end.
+    pub fn takes_away(&self, name: &str) -> bool {
+        match self {
+            Change::Flip { file, bit } => file == name && *bit < 92 * 8,
+            Change::Zero { file, sector } => file == name && *sector == 0,
+            Change::Cut { file, .. } | Change::Delete { file } | Change::Unreadable { file, .. } => file == name,
+            Change::Copy { to, .. } => to == name,
+            Change::Swap { one, other } => [one, other].contains(&&"cursor".to_owned()) && (one == name || other == name),
+        }
     }
 
     pub fn apply(&self, world: &World) -> World {

@@ -34,7 +34,9 @@ pub fn prove(scope: &Scope) -> Line {
         for store in &stores {
             let all = changes(store);
             let share = all.iter().enumerate().filter(|(at, _)| *at as u64 % SHARES == seed % SHARES).map(|(_, change)| change);
-            for change in share.enumerate().filter(|(at, change)| scope.full || change.is_rare() || at % SLICE == 0).map(|(_, change)| change) {
+            for change in
+                share.enumerate().filter(|(at, change)| scope.full || change.is_rare() || at % SLICE == 0).map(|(_, change)| change)
+            {
                 tally.cases += 1;
                 let done = guarded(|| try_change(store, change)).unwrap_or_else(|panic| Err(format!("panic: {panic}")));
                 match done {
@@ -64,9 +66,8 @@ fn try_change(store: &Store, change: &Change) -> Result<u64, String> {
     let seen = read_patiently(&mut relay, store)?;
     let told = told::take();
     known_or_in_flight(&store.book, &store.expect, &seen)?;
-    let gone: BTreeSet<u64> =
-        store.expect.owed(&store.book).map(|(seq, _)| seq).filter(|seq| !seen.unended.contains(seq)).collect();
-    is_reported(store, &relay, &seen, &gone, &told)?;
+    let gone: BTreeSet<u64> = store.expect.owed(&store.book).map(|(seq, _)| seq).filter(|seq| !seen.unended.contains(seq)).collect();
+    is_reported(store, change, &relay, &seen, &gone, &told)?;
     books_balance(&relay, &seen)?;
     if !matches!(change, Change::Unreadable { .. }) {
         relay.die();
@@ -89,7 +90,14 @@ fn read_patiently(relay: &mut Relay, store: &Store) -> Result<Seen, String> {
 }
 
 /// What is gone is told, all of it and nothing else: in the ledger and, by seq, in the log.
-fn is_reported(store: &Store, relay: &Relay, seen: &Seen, gone: &BTreeSet<u64>, told: &[told::Said]) -> Result<(), String> {
+fn is_reported(
+    store: &Store,
+    change: &Change,
+    relay: &Relay,
+    seen: &Seen,
+    gone: &BTreeSet<u64>,
+    told: &[told::Said],
+) -> Result<(), String> {
     let snapshot = relay.gauges.snapshot();
     let lost = snapshot.ledger.ends.lost - store.lost;
     let mut in_log = BTreeSet::new();
@@ -109,6 +117,12 @@ fn is_reported(store: &Store, relay: &Relay, seen: &Seen, gone: &BTreeSet<u64>, 
     let unproven: BTreeSet<u64> = gone.iter().copied().filter(|seq| *seq >= store.unproven_from).collect();
     let proven: BTreeSet<u64> = gone.difference(&unproven).copied().collect();
     if !unproven.is_empty() && snapshot.torn_bytes > 0 && lost == proven.len() as u64 && in_log == proven {
+        return Ok(());
+    }
+    // What is in no file any more is known as far as the cursor had come.
+    let unproven: BTreeSet<u64> = gone.iter().copied().filter(|seq| *seq >= store.unseen_from).collect();
+    let proven: BTreeSet<u64> = gone.difference(&unproven).copied().collect();
+    if change.takes_away(&store.tail) && !unproven.is_empty() && lost == proven.len() as u64 && in_log == proven {
         return Ok(());
     }
     Err(format!("gone are {gone:?}, the ledger counts {lost} lost, the log tells of {in_log:?}; delivered {:?}", seen.frames))

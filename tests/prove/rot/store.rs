@@ -17,6 +17,9 @@ pub struct Store {
     pub reported: BTreeSet<u64>,
     /// From this seq on a crash left nothing that proves what was durable.
     pub unproven_from: u64,
+    /// The file whose writer died, if there is one, and the first seq after the last cursor.
+    pub tail: String,
+    pub unseen_from: u64,
 }
 
 struct Maker {
@@ -61,7 +64,17 @@ impl Maker {
 
     fn store(self, name: &'static str, unproven_from: u64) -> Store {
         let expect = self.book.expect(u64::MAX);
-        Store { name, world: self.disk.world().killed(), book: self.book, expect, lost: 0, reported: BTreeSet::new(), unproven_from }
+        Store {
+            name,
+            world: self.disk.world().killed(),
+            book: self.book,
+            expect,
+            lost: 0,
+            reported: BTreeSet::new(),
+            unproven_from,
+            tail: String::new(),
+            unseen_from: u64::MAX,
+        }
     }
 
     fn stop(&mut self, relay: Relay) {
@@ -100,7 +113,11 @@ fn crashed(name: &'static str, marked: bool) -> Result<Store, String> {
     if marked {
         relay.commit(&mut maker.book, true);
     }
-    let store = maker.store(name, if marked { u64::MAX } else { unproven_from });
+    let mut store = maker.store(name, if marked { u64::MAX } else { unproven_from });
+    let newest =
+        |(name, _): (&String, _)| store.world.content(name).is_some_and(|bytes| bytes[8192..].starts_with(b"DSF1")).then(|| name.clone());
+    store.tail = store.world.names().all().filter(|(name, _)| name.starts_with("seg-")).filter_map(newest).last().ok_or("no tail")?;
+    store.unseen_from = unproven_from;
     relay.die();
     Ok(store)
 }
