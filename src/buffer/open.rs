@@ -85,10 +85,10 @@ impl Buffer {
         let spares = keep_fitting(&*storage, &recovered.spares, &plan);
         let cursor = Cursor::open(&*storage, recovered.generation).map_err(|source| io_error(&*storage, "open", "cursor", source))?;
         storage.sync_dir("").map_err(|source| io_error(&*storage, "sync", "", source))?;
-        report(&recovered);
 
         let next_seq = recovered.next_seq;
         let marks = marks_of(&recovered);
+        report(&recovered, marks.ends.lost - recovered.marks.ends.lost);
         let written = recovered.marks.clone();
         let queue = Queue {
             pending: VecDeque::new(),
@@ -131,7 +131,7 @@ impl Buffer {
     fn assemble(shared: Arc<Shared>, cursor: Cursor, written: Marks, next_seq: u64) -> Self {
         // A cursor that says "clean" is replaced before anything is accepted, and the first segments are prepared.
         let mut keeper = Keeper::new(Arc::clone(&shared), cursor, Marks { clean: true, ..written });
-        keeper.tick();
+        keeper.tick(Instant::now());
         Self {
             appender: Appender::new(Arc::clone(&shared)),
             reader: Reader::new(Arc::clone(&shared)),
@@ -218,7 +218,11 @@ fn marks_of(recovered: &Recovered) -> MarkBook {
     let mut watermark = Watermark::restore(marks.frontier, &marks.ended_above, &marks.lost_above);
     let mut ends = marks.ends;
     for &(from, to) in &recovered.report.lost {
-        ends.lost += watermark.lose(from, to);
+        let events = watermark.lose(from, to);
+        if events > 0 {
+            tracing::error!(from, to, events, "events are lost");
+        }
+        ends.lost += events;
     }
     let durable = recovered.next_seq - 1;
     let partitions = marks.partitions.iter().map(|mark| ((Arc::from(mark.topic.as_str()), mark.partition), (mark.seq, mark.offset)));
@@ -235,9 +239,8 @@ fn marks_of(recovered: &Recovered) -> MarkBook {
     }
 }
 
-fn report(recovered: &Recovered) {
+fn report(recovered: &Recovered, lost_events: u64) {
     let report = &recovered.report;
-    let lost_events: u64 = report.lost.iter().map(|(from, to)| to - from + 1).sum();
     let (segments, frontier, durable) = (recovered.segments.len(), recovered.marks.frontier, recovered.next_seq - 1);
     if report.unclean {
         tracing::info!(segments, frontier, durable, lost_events, torn_bytes = report.torn_bytes, "buffer recovered after an unclean stop");

@@ -12,7 +12,8 @@
 
 /// Bytes of a frame header.
 pub(crate) const HEADER_LEN: usize = 56;
-const MAGIC: u32 = u32::from_le_bytes(*b"DSF1");
+/// The first bytes of a frame.
+pub(crate) const MAGIC: u32 = u32::from_le_bytes(*b"DSF1");
 
 /// What a frame is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

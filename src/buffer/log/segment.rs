@@ -232,25 +232,32 @@ pub(crate) fn read_header(file: &dyn StorageFile) -> io::Result<Result<(SegmentH
 }
 
 /// Turns a file (new or a spare named `from`) into the segment `header`, durably: its name and header survive a crash before its first
-/// frame is written. Until both are there it is called a spare, so that a crash half-way leaves nothing that looks damaged.
+/// frame is written. Until both are there it is called a spare, so that a crash half-way leaves nothing that looks damaged. When it fails,
+/// a spare is a spare again, and nothing is left of a new file: what nobody knows of would take space that nobody counts.
 pub(crate) fn prepare(storage: &dyn Storage, from: Option<&str>, header: SegmentHeader) -> io::Result<Segment> {
     let name = segment_name(header.segment_id);
     let fresh = spare_name(header.segment_id);
     let source = from.unwrap_or(&fresh);
     let file = storage.open(source, if from.is_some() { OpenMode::ReadWrite } else { OpenMode::Create })?;
-    if from.is_none()
-        && let Err(error) = file.allocate(header.capacity)
-    {
-        // Whatever was reserved goes back: a half-made segment must not stand in the way of others.
-        drop(storage.remove(source));
+    let made = fill(&*file, from.is_none(), &header).and_then(|()| storage.rename(source, &name)).and_then(|()| storage.sync_dir(""));
+    if let Err(error) = made {
+        drop(storage.rename(&name, source));
+        if from.is_none() {
+            drop(storage.remove(source));
+        }
         return Err(error);
     }
-    // Everything up to the first frame is written anew: no stale seal, and a blank header where the first frame will be.
+    Ok(Segment { recycled: from.is_some(), ..Segment::new(name, header, file, DATA_START, None) })
+}
+
+/// Everything up to the first frame is written anew: no stale seal, and a blank header where the first frame will be.
+fn fill(file: &dyn StorageFile, is_new: bool, header: &SegmentHeader) -> io::Result<()> {
+    // A spare may have been cut short behind our back.
+    if is_new || file.size()? < header.capacity {
+        file.allocate(header.capacity)?;
+    }
     let mut front = vec![0_u8; usize::try_from(DATA_START).unwrap_or_default() + super::frame::HEADER_LEN];
     front[..HEADER_LEN].copy_from_slice(&header.encode());
-    write_full(&*file, &front, 0)?;
-    file.sync_data()?;
-    storage.rename(source, &name)?;
-    storage.sync_dir("")?;
-    Ok(Segment { recycled: from.is_some(), ..Segment::new(name, header, file, DATA_START, None) })
+    write_full(file, &front, 0)?;
+    file.sync_data()
 }
