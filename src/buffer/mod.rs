@@ -15,10 +15,18 @@ mod capacity;
 mod committer;
 mod error;
 mod gauges;
+#[cfg(test)]
+mod golden;
 pub mod inspect;
 mod keeper;
+#[cfg(test)]
+mod life;
 pub mod log;
+#[cfg(test)]
+mod memory;
 mod open;
+#[cfg(test)]
+mod power_failure;
 mod rates;
 mod reader;
 mod shared;

@@ -13,6 +13,9 @@
 /// Bytes of a frame header.
 pub(crate) const HEADER_LEN: usize = 56;
 const MAGIC: u32 = u32::from_le_bytes(*b"DSF1");
+/// No seq, id or count is ever higher: 73 years of a billion events a second. What says otherwise is damaged, whatever its checksum
+/// says, and sums of what is read cannot overflow.
+pub(crate) const SEQ_MAX: u64 = 1 << 61;
 
 /// What a frame is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,7 +98,7 @@ impl FrameHeader {
             3 => Kind::Mark,
             _ => return None,
         };
-        Some(Self {
+        let header = Self {
             first_seq: u64_at(bytes, 8),
             durable_seq: u64_at(bytes, 16),
             accepted_ms: u64_at(bytes, 24),
@@ -104,7 +107,8 @@ impl FrameHeader {
             payload_crc: u32_at(bytes, 40),
             frame_no: u32_at(bytes, 44),
             kind,
-        })
+        };
+        (header.first_seq <= SEQ_MAX).then_some(header)
     }
 }
 

@@ -15,6 +15,8 @@
 
 pub(super) mod cursor;
 pub(super) mod frame;
+#[cfg(test)]
+mod fuzz;
 pub(super) mod quarantine;
 pub(super) mod recovery;
 pub(super) mod scan;
