@@ -1,4 +1,5 @@
-//! Group commit: one write and one `fdatasync` for all batches that arrived during the last one. No timer.
+//! Group commit: one write and one `fdatasync` for all batches that arrived during the last one, and within a moment after it where that
+//! pays ([`super::gather`]).
 //!
 //! Runs on a thread of its own and is the only writer of segments. Order within a group: write, sync, publish the durable mark, answer.
 //! After a failed write or sync nothing more is stored: the kernel may have dropped the pages and forgotten the error (Rebello et al.,
@@ -6,18 +7,20 @@
 
 use super::capacity::Slot;
 use super::error::AppendError;
+use super::gather::Gather;
 use super::log::frame::{FrameHeader, HEADER_LEN, Kind};
 use super::log::recovery::account;
 use super::log::segment::{DATA_START, Seal, Segment};
 use super::log::storage::write_full;
-use super::shared::{Pending, Position, Reply, Shared, lock};
+use super::reply::{self, Reply};
+use super::shared::{Pending, Position, Queue, Shared, lock};
 use super::{Appended, Leased};
 use crate::event::Seq;
 use crate::lifecycle::{Heartbeat, Receipt};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::io;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
@@ -76,12 +79,28 @@ pub struct Committer {
     /// Taken from the queue and not yet written.
     group: VecDeque<Pending>,
     written: Vec<Written>,
+    gather: Gather,
+    /// Batches and length of the last sync.
+    synced: Option<(usize, Duration)>,
 }
 
 enum Work {
     Group,
     Mark,
     Stop,
+}
+
+/// Lets the writers come who are worth a wait.
+fn gather<'a>(shared: &'a Shared, gather: &mut Gather, mut queue: MutexGuard<'a, Queue>) -> MutexGuard<'a, Queue> {
+    let before = queue.pending.len();
+    let Some(wait) = gather.before(before) else { return queue };
+    queue.wake_at = wait.batches;
+    let more = |queue: &mut Queue| queue.pending.len() < wait.batches && !queue.closed && queue.failed.is_none();
+    let waited = shared.queue_changed.wait_timeout_while(queue, wait.at_most, more);
+    let (mut queue, _) = waited.unwrap_or_else(PoisonError::into_inner);
+    queue.wake_at = usize::MAX;
+    gather.waited(wait, before, queue.pending.len());
+    queue
 }
 
 impl Committer {
@@ -95,6 +114,8 @@ impl Committer {
             scratch: Vec::new(),
             group: VecDeque::new(),
             written: Vec::new(),
+            gather: Gather::default(),
+            synced: None,
         }
     }
 
@@ -122,13 +143,18 @@ impl Committer {
     }
 
     fn next_work(&mut self, heartbeat: &Heartbeat) -> Work {
-        let mut queue = lock(&self.shared.queue);
+        let shared = Arc::clone(&self.shared);
+        let mut queue = lock(&shared.queue);
+        if let Some((batches, took)) = self.synced.take() {
+            self.gather.synced(batches, took, queue.pending.len());
+        }
         loop {
             heartbeat.tick();
             if queue.failed.is_some() {
                 return Work::Stop;
             }
             if !queue.pending.is_empty() {
+                queue = gather(&shared, &mut self.gather, queue);
                 let mut bytes = 0;
                 let within = |pending: &&Pending| {
                     bytes += pending.batch.payload().len();
@@ -141,12 +167,15 @@ impl Committer {
             if queue.closed && queue.waiters.is_empty() {
                 return Work::Stop;
             }
-            queue.committer_sleeps = true;
+            queue.wake_at = 1;
             let timeout = if self.marked { IDLE_TURN } else { MARK_AFTER };
-            let (woken, timed_out) = self.shared.queue_changed.wait_timeout(queue, timeout).unwrap_or_else(PoisonError::into_inner);
+            let (woken, timed_out) = shared.queue_changed.wait_timeout(queue, timeout).unwrap_or_else(PoisonError::into_inner);
             queue = woken;
-            queue.committer_sleeps = false;
+            queue.wake_at = usize::MAX;
             let idle = timed_out.timed_out() && queue.pending.is_empty();
+            if idle {
+                self.gather.idle();
+            }
             if idle && !self.marked {
                 if queue.capacity.admit_mark() {
                     return Work::Mark;
@@ -260,7 +289,9 @@ impl Committer {
         tail.at = end;
         let started = Instant::now();
         tail.segment.file.sync_data()?;
-        self.shared.meters.fsync_seconds.observe(started.elapsed());
+        let took = started.elapsed();
+        self.shared.meters.fsync_seconds.observe(took);
+        self.synced = Some((self.written.len(), took));
         Ok(())
     }
 
@@ -268,6 +299,7 @@ impl Committer {
         let shared = &*self.shared;
         let durable = shared.volume.durable;
         let mut replies = Vec::with_capacity(self.written.len());
+        let oldest = self.written.first().map(|written| (written.header.first_seq, written.header.accepted_ms));
         let (mut events, mut bytes) = (0, 0);
         let mut recent = lock(&shared.recent);
         for written in self.written.drain(..) {
@@ -280,7 +312,7 @@ impl Committer {
                 shared.acks.register(first_seq, count, receipts);
             }
             recent.push(position, Leased { first_seq, count, accepted_ms: header.accepted_ms, payload });
-            replies.push((reply, Appended { first_seq, count, durable }, header.accepted_ms));
+            replies.push((reply, Appended { first_seq, count, durable }));
         }
         drop(recent);
         shared.meters.stored_events.add(events);
@@ -288,18 +320,15 @@ impl Committer {
         let mut marks = lock(&shared.marks);
         marks.durable = self.durable_seq;
         marks.backlog += events;
-        if let Some((_, appended, accepted_ms)) = replies.first() {
-            marks.note_age(appended.first_seq.0, *accepted_ms);
+        if let Some((first_seq, accepted_ms)) = oldest {
+            marks.note_age(first_seq, accepted_ms);
         }
         let reader_sleeps = marks.reader_sleeps;
         drop(marks);
         if reader_sleeps {
             shared.marks_changed.notify_one();
         }
-        for (reply, appended, _) in replies {
-            // A client that hung up has its event stored all the same.
-            drop(reply.send(Ok(appended)));
-        }
+        reply::send_all(replies);
     }
 
     /// Seals the tail and goes on in the next prepared segment.
@@ -365,7 +394,7 @@ impl Committer {
         let detail = shared.full_detail();
         let replies = self.written.drain(..).map(|written| written.reply).chain(pending.into_iter().map(|pending| pending.reply));
         for reply in replies {
-            drop(reply.send(Err(AppendError::Full(Box::new(detail)))));
+            reply.send(Err(AppendError::Full(Box::new(detail))));
         }
         Ok(())
     }
@@ -379,7 +408,7 @@ impl Committer {
         }
         let group = self.group.drain(..).map(|pending| pending.reply);
         for reply in self.written.drain(..).map(|written| written.reply).chain(group) {
-            drop(reply.send(Err(AppendError::StorageFailed { reason: reason.to_owned() })));
+            reply.send(Err(AppendError::StorageFailed { reason: reason.to_owned() }));
         }
         self.shared.fail(reason);
     }

@@ -14,6 +14,7 @@ mod appender;
 mod capacity;
 mod committer;
 mod error;
+mod gather;
 mod gauges;
 #[cfg(test)]
 mod golden;
@@ -29,6 +30,7 @@ mod open;
 mod power_failure;
 mod rates;
 mod reader;
+mod reply;
 mod shared;
 mod stats;
 #[cfg(test)]

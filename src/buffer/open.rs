@@ -54,7 +54,7 @@ impl Closer {
         let mut queue = lock(&self.shared.queue);
         queue.closed = true;
         for waiter in queue.waiters.drain(..) {
-            drop(waiter.reply.send(Err(AppendError::ShuttingDown)));
+            waiter.reply.send(Err(AppendError::ShuttingDown));
         }
         drop(queue);
         self.shared.queue_changed.notify_all();
@@ -94,7 +94,7 @@ impl Buffer {
             next_ticket: 0,
             closed: false,
             failed: None,
-            committer_sleeps: false,
+            wake_at: usize::MAX,
         };
         let meters = Meters::default();
         meters.torn_bytes.set(recovered.report.torn_bytes);
