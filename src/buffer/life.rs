@@ -59,15 +59,25 @@ impl Life {
 
     /// Answers that have come, in the order of submission.
     pub(crate) fn answers(&mut self) -> Vec<Result<Appended, AppendError>> {
+        let mut waiting: Vec<(usize, Answer)> = std::mem::take(&mut self.answers).into_iter().enumerate().collect();
         let mut come = Vec::new();
-        self.answers.retain_mut(|answer| match answer.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(answer) => {
-                come.push(answer);
-                false
+        // One that is answered may be what answers the others.
+        loop {
+            let before = come.len();
+            waiting.retain_mut(|(at, answer)| match answer.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+                Poll::Ready(answer) => {
+                    come.push((*at, answer));
+                    false
+                }
+                Poll::Pending => true,
+            });
+            if come.len() == before {
+                break;
             }
-            Poll::Pending => true,
-        });
-        come
+        }
+        self.answers = waiting.into_iter().map(|(_, answer)| answer).collect();
+        come.sort_unstable_by_key(|(at, _)| *at);
+        come.into_iter().map(|(_, answer)| answer).collect()
     }
 
     /// No batches from now on.

@@ -1,8 +1,8 @@
 //! The buffer's own code, compiled with locks whose every interleaving shuttle chooses: no wake-up is lost between those who append,
 //! the committer, the keeper and the reader.
 //!
-//! A wait with a timeout never times out here, so a wake-up that is lost, and that a timeout would have made good some milliseconds or a
-//! second later, is a deadlock, and found. Each scenario runs under a random scheduler and under PCT (Burckhardt et al., 2010), which
+//! A wait with a timeout of more than a moment never times out here, so a wake-up that is lost, and that a timeout would have made good
+//! some milliseconds or a second later, is a deadlock, and found. Each scenario runs under a random scheduler and under PCT (Burckhardt et al., 2010), which
 //! finds what needs few, but rare, changes of thread. `DUALSTREAM_INTERLEAVINGS` says how many runs of each.
 //!
 //! `src/sync.rs` is what is exchanged: the crate's is `std::sync`, the one below is shuttle's. Not covered: the locks inside tokio's
@@ -25,13 +25,9 @@ mod memory;
 #[allow(warnings, clippy::all, clippy::pedantic, reason = "as above")]
 mod fuzzing;
 
-/// In the place of `src/sync.rs`.
-mod sync {
-    pub(crate) use shuttle::sync::atomic::{AtomicU64, Ordering};
-    pub(crate) use shuttle::sync::{Condvar, Mutex, MutexGuard};
-}
-
 mod scenario;
+/// In the place of `src/sync.rs`.
+mod sync;
 
 // For `memory`, which names its neighbour.
 use buffer::log;
@@ -60,6 +56,8 @@ fn try_all(name: &str, order: &str, runs: usize, scheduler: impl Scheduler + 'st
     let started = Instant::now();
     let mut config = Config::new();
     config.stack_size = STACK_BYTES;
+    // About weaker orderings than it models: said above.
+    config.silence_warnings = true;
     let done = Runner::new(scheduler, config).run(run);
     assert_eq!(done, runs, "every run was made");
     println!("{name:<24} {order:<8} {done:>8} {:>8.1}", started.elapsed().as_secs_f64());
