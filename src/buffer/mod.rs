@@ -16,10 +16,18 @@ mod committer;
 mod error;
 mod gather;
 mod gauges;
+#[cfg(test)]
+mod golden;
 pub mod inspect;
 mod keeper;
+#[cfg(test)]
+mod life;
 pub mod log;
+#[cfg(test)]
+mod memory;
 mod open;
+#[cfg(test)]
+mod power_failure;
 mod rates;
 mod reader;
 mod reply;
