@@ -13,22 +13,7 @@ README.md shows all of it in one pod.
   {{- end }}
   args: [run]
   env:
-    - name: DUALSTREAM_CONFIG
-      value: /etc/dualstream/config/relay.toml
-    {{- with .Values.kafka.sasl.password }}
-    {{- if .secret }}
-    - name: KAFKA_PASSWORD
-      valueFrom:
-        secretKeyRef:
-          name: {{ .secret }}
-          key: {{ .key }}
-    - name: DUALSTREAM__KAFKA__PROPERTIES
-      value: '{ "sasl.password" = ''''''$(KAFKA_PASSWORD)'''''' }'
-    {{- end }}
-    {{- end }}
-    {{- with .Values.env }}
-    {{- toYaml . | nindent 4 }}
-    {{- end }}
+    {{- include "dualstream.env" . | trim | nindent 4 }}
   ports:
     - name: dualstream
       containerPort: {{ .Values.probes.port }}
@@ -40,35 +25,62 @@ README.md shows all of it in one pod.
   {{- end }}
   terminationMessagePolicy: FallbackToLogsOnError
   securityContext:
-    runAsNonRoot: true
-    runAsUser: {{ int64 .Values.runAsUser }}
-    runAsGroup: {{ int64 .Values.runAsUser }}
-    readOnlyRootFilesystem: true
-    allowPrivilegeEscalation: false
-    capabilities:
-      drop: [ALL]
-    seccompProfile:
-      type: RuntimeDefault
+    {{- include "dualstream.securityContext" . | nindent 4 }}
   resources:
     {{- include "dualstream.resources" . | nindent 4 }}
   volumeMounts:
-    - name: dualstream-buffer
-      mountPath: /var/lib/dualstream
-    - name: dualstream-config
-      mountPath: /etc/dualstream/config
-      readOnly: true
-    {{- if include "dualstream.secretSources" . }}
-    - name: dualstream-secrets
-      mountPath: /etc/dualstream/secrets
-      readOnly: true
-    {{- end }}
-    {{- if .Values.socket.enabled }}
-    - name: dualstream-socket
-      mountPath: {{ .Values.socket.directory }}
-    {{- end }}
-    {{- with .Values.extraVolumeMounts }}
-    {{- toYaml . | nindent 4 }}
-    {{- end }}
+    {{- include "dualstream.mounts" . | trim | nindent 4 }}
+{{- end }}
+
+{{- define "dualstream.env" -}}
+- name: DUALSTREAM_CONFIG
+  value: /etc/dualstream/config/relay.toml
+{{- with .Values.kafka.sasl.password }}
+{{- if .secret }}
+- name: KAFKA_PASSWORD
+  valueFrom:
+    secretKeyRef:
+      name: {{ .secret }}
+      key: {{ .key }}
+- name: DUALSTREAM__KAFKA__PROPERTIES
+  value: '{ "sasl.password" = ''''''$(KAFKA_PASSWORD)'''''' }'
+{{- end }}
+{{- end }}
+{{- with .Values.env }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- define "dualstream.securityContext" -}}
+runAsNonRoot: true
+runAsUser: {{ int64 .Values.runAsUser }}
+runAsGroup: {{ int64 .Values.runAsUser }}
+readOnlyRootFilesystem: true
+allowPrivilegeEscalation: false
+capabilities:
+  drop: [ALL]
+seccompProfile:
+  type: RuntimeDefault
+{{- end }}
+
+{{- define "dualstream.mounts" -}}
+- name: dualstream-buffer
+  mountPath: /var/lib/dualstream
+- name: dualstream-config
+  mountPath: /etc/dualstream/config
+  readOnly: true
+{{- if include "dualstream.secretSources" . }}
+- name: dualstream-secrets
+  mountPath: /etc/dualstream/secrets
+  readOnly: true
+{{- end }}
+{{- if .Values.socket.enabled }}
+- name: dualstream-socket
+  mountPath: {{ .Values.socket.directory }}
+{{- end }}
+{{- with .Values.extraVolumeMounts }}
+{{ toYaml . }}
+{{- end }}
 {{- end }}
 
 {{- define "dualstream.probes" -}}

@@ -9,6 +9,10 @@ Volumes of the pod.
 
 {{- define "dualstream.volumeItems" -}}
 {{- include "dualstream.bufferVolume" . }}
+{{- include "dualstream.otherVolumes" . }}
+{{- end }}
+
+{{- define "dualstream.otherVolumes" }}
 - name: dualstream-config
   configMap:
     name: {{ include "dualstream.fullname" . }}-config
