@@ -53,6 +53,7 @@ func TestMistakesAreRefused(t *testing.T) {
 		{"termination.appSeconds=-1", []string{"appSeconds"}},
 		{"storage.accessModes={ReadWriteMany}", []string{"accessModes"}},
 		{"networkPolicy.egressPorts={}", []string{"egressPorts"}},
+		{"injection.enabled=true", []string{"needs Kubernetes 1.36", "kustomize component"}},
 		{"nativeSidecar=false,config.shutdown.linger=5s", []string{"config.shutdown.linger is set by the chart"}},
 	}
 	for _, mistake := range refusals {
@@ -95,8 +96,8 @@ func TestOldClustersAreRefused(t *testing.T) {
 func TestMistakesInADependencyAreRefused(t *testing.T) {
 	chart := assembled(t, root(t, "helm", "examples", "job"))
 	for set, wanted := range map[string]string{
-		"relay.imag.tag=1":                     "imag",
-		"relay.config.kafka.brokers=":          "--set relay.config.kafka.brokers=kafka:9092",
+		"relay.imag.tag=1":                       "imag",
+		"relay.config.kafka.brokers=":            "--set relay.config.kafka.brokers=kafka:9092",
 		"relay.termination.gracePeriodSeconds=3": "raise it",
 	} {
 		_, said, ok := run(t, tool(t, "helm4"), "template", "demo", chart, "--kube-version", "1.33.0", "--set", set)

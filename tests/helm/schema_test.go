@@ -18,6 +18,10 @@ func TestSchemas(t *testing.T) {
 	for _, version := range kubernetes {
 		check := conform(t, version, crds)
 		for _, c := range cases(t) {
+			if c.version > version && c.name == "injection" {
+				// The policy is of 1.36; the chart refuses it before.
+				continue
+			}
 			for _, problem := range problems(check, render(t, c)) {
 				t.Errorf("%s on %s: %s", c.name, version, problem)
 			}

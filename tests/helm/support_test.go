@@ -78,8 +78,11 @@ func cases(t testing.TB) []chartCase {
 	for _, file := range glob(t, "values/*.yaml") {
 		name := strings.TrimSuffix(filepath.Base(file), ".yaml")
 		version := "1.33.0"
-		if strings.HasPrefix(name, "old-cluster") {
+		switch {
+		case strings.HasPrefix(name, "old-cluster"):
 			version = "1.28.0"
+		case name == "injection":
+			version = "1.37.0"
 		}
 		found = append(found, chartCase{name, root(t, "helm", "dualstream"), file, version})
 	}
