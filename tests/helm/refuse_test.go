@@ -24,7 +24,7 @@ func TestMistakesAreRefused(t *testing.T) {
 		{"termination.gracePeriodSeconds=59", []string{"termination.gracePeriodSeconds is 59", "60 are needed", "raise it"}},
 		{"config.shutdown.grace=1m 30s,termination.gracePeriodSeconds=120", []string{"125 are needed", "config.shutdown.grace (90)"}},
 		{"config.buffer.max_bytes=lots", []string{"config.buffer.max_bytes is \"lots\"", "write a whole number"}},
-		{"config.shutdown.grace=25", []string{"config.shutdown.grace is \"25\"", "such as 25s"}},
+		{"config.shutdown.grace=25sec", []string{"config.shutdown.grace is \"25sec\"", "such as 25s"}},
 		{"config.buffer.dir=/data", []string{"config.buffer.dir is set by the chart", "storage.type"}},
 		{"config.ingest.socket=/s", []string{"config.ingest.socket is set by the chart", "socket.directory"}},
 		{"config.ops.probe_listen=:1", []string{"config.ops.probe_listen is set by the chart", "probes.port"}},
