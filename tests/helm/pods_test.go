@@ -51,10 +51,7 @@ func TestPodMistakesAreFound(t *testing.T) {
 		{"two mounts at one path", "must be unique", func(p *corev1.Pod) {
 			relay(p).VolumeMounts = append(relay(p).VolumeMounts, relay(p).VolumeMounts[0])
 		}},
-		{"a grace period below zero", "terminationGracePeriodSeconds", func(p *corev1.Pod) {
-			below := int64(-1)
-			p.Spec.TerminationGracePeriodSeconds = &below
-		}},
+		{"two containers of one name", "Duplicate value", func(p *corev1.Pod) { relay(p).Name = p.Spec.Containers[0].Name }},
 		{"a volume source of two kinds", "may not specify more than 1 volume type", func(p *corev1.Pod) {
 			p.Spec.Volumes[0].HostPath = &corev1.HostPathVolumeSource{Path: "/x"}
 		}},

@@ -142,7 +142,8 @@ func objects(t testing.TB, stream string) []object {
 	var found []object
 	for _, document := range strings.Split("\n"+stream, "\n---") {
 		var one object
-		if err := yaml.Unmarshal([]byte(document), &one); err != nil {
+		// The newline that the split took belongs to a block of text that may end the document.
+		if err := yaml.Unmarshal([]byte(document+"\n"), &one); err != nil {
 			t.Fatalf("%v in\n%s", err, document)
 		}
 		if one != nil {
