@@ -21,8 +21,7 @@ COPY src src
 RUN touch src/main.rs src/lib.rs \
     && cargo build --locked --release --bin dualstream --features "${FEATURES}" \
     && strip --strip-debug target/release/dualstream \
-    && install -D target/release/dualstream /image/usr/local/bin/dualstream \
-    && install -d -m 0750 -o 65532 -g 65532 /image/var/lib/dualstream /image/run/dualstream
+    && mkdir /empty
 
 FROM ${RUNTIME_IMAGE}
 ARG VERSION=0.1.0
@@ -34,7 +33,10 @@ LABEL org.opencontainers.image.title="dualstream" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.source="${SOURCE}" \
       org.opencontainers.image.licenses="MIT OR Apache-2.0"
-COPY --from=build /image/ /
+COPY --from=build /src/target/release/dualstream /usr/local/bin/dualstream
+# The places of the buffer and of sockets: a volume that is mounted there for the first time takes their owner.
+COPY --from=build --chown=65532:65532 /empty /var/lib/dualstream
+COPY --from=build --chown=65532:65532 /empty /run/dualstream
 USER 65532:65532
 ENV DUALSTREAM__BUFFER__DIR=/var/lib/dualstream/buffer
 STOPSIGNAL SIGTERM

@@ -24,7 +24,7 @@ build_helm() {
         wanted=$(cd tests/helm && go list -m -f '{{.Version}}' "helm.sh/helm/v$major")
         ! { is_current "helm$major" "$wanted" && [ -x ".cache/tools/bin/helm$major" ]; } || continue
         say "building helm $wanted"
-        (cd tests/helm && go build -ldflags '-s -w' -o "../../.cache/tools/bin/helm$major" "helm.sh/helm/v$major/cmd/helm")
+        (cd tests/helm && go build -ldflags '-s -w' -o "../../.cache/tools/bin/helm$major" "helm.sh/helm/v$major/cmd/helm" 2> >(grep -v '^go: downloading' >&2))
         mark "helm$major" "$wanted"
     done
 }

@@ -77,10 +77,6 @@ func relayTakes(t *testing.T, name, text string) {
 // relayCheck is what `dualstream check` finds wrong; nothing when the configuration is taken.
 func relayCheck(t *testing.T, text string, environment []string) string {
 	t.Helper()
-	program := os.Getenv("DUALSTREAM")
-	if program == "" {
-		t.Fatal("DUALSTREAM is not set: the path of the relay; make helm-check sets it")
-	}
 	file := filepath.Join(t.TempDir(), "relay.toml")
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
@@ -89,9 +85,19 @@ func relayCheck(t *testing.T, text string, environment []string) string {
 		name, value, _ := strings.Cut(variable, "=")
 		t.Setenv(name, value)
 	}
-	out, said, ok := run(t, program, "check", "--config", file)
+	out, said, ok := run(t, relayProgram(t), "check", "--config", file)
 	if ok {
 		return ""
 	}
 	return out + said
+}
+
+// relayProgram is the relay that configurations are tried on.
+func relayProgram(t *testing.T) string {
+	t.Helper()
+	program := os.Getenv("DUALSTREAM")
+	if program == "" {
+		t.Fatal("DUALSTREAM is not set: the path of the relay; make helm-check sets it")
+	}
+	return program
 }
