@@ -54,6 +54,12 @@ pub enum OpenError {
         /// The directory.
         dir: PathBuf,
     },
+    /// There is nothing to look at.
+    #[error("{dir} is empty: no relay has made a buffer there; is it the right directory?")]
+    NoBuffer {
+        /// The directory.
+        dir: PathBuf,
+    },
     /// The directory holds something else.
     #[error("{dir} is not a dualstream buffer: it holds {found:?}; choose an empty directory or one that a relay made")]
     NotABuffer {

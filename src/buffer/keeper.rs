@@ -71,7 +71,8 @@ impl Keeper {
         let marks = self.shared.cursor_marks(false);
         lock(&self.shared.rates).observe(Instant::now(), marks.durable_seq, marks.ends.total());
         // The durable seq alone is worth a write a second: it only sharpens what recovery can prove.
-        let moved = marks.frontier != self.written.frontier || marks.ended_above != self.written.ended_above || self.written.clean;
+        let ended = |marks: &Marks| (marks.frontier, marks.ends);
+        let moved = ended(&marks) != ended(&self.written) || marks.ended_above != self.written.ended_above || self.written.clean;
         if moved || marks.durable_seq > self.written.durable_seq {
             self.write_cursor(marks);
         }
@@ -82,7 +83,11 @@ impl Keeper {
 
     fn write_cursor(&mut self, marks: Marks) {
         match self.cursor.write(&marks) {
-            Ok(()) => self.written = marks,
+            Ok(()) => {
+                *lock(&self.shared.purged_on_disk) = marks.ends.purged;
+                self.shared.purged_changed.notify_all();
+                self.written = marks;
+            }
             // Nothing is lost by an old cursor, but no segment may be freed by one that is not on disk.
             Err(error) => self.shared.fail(&format!("cursor: {error}")),
         }

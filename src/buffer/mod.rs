@@ -7,6 +7,9 @@
 //! Reader   ◀── durable mark, recent frames, segments;   acks ──▶ watermark                     the drain's thread
 //! Keeper:  cursor, freeing and preparing segments                                              thread "buffer-keep"
 //! ```
+//! For operators: [`inspect`] and [`verify`] read a directory without its lock, [`offline`] changes one on which no relay runs, [`purge`]
+//! gives up events.
+//!
 //! Invariants: nothing is answered before an `fdatasync` that covers it; nothing is leased before it is durable; a segment is
 //! reused only when the durable cursor is past it; allocated bytes never exceed `max_bytes`; a request is stored whole or not at all.
 
@@ -18,13 +21,16 @@ mod gauges;
 pub mod inspect;
 mod keeper;
 pub mod log;
+pub mod offline;
 mod open;
+pub mod purge;
 mod rates;
 mod reader;
 mod shared;
 mod stats;
 #[cfg(test)]
 mod tests;
+pub mod verify;
 mod watermark;
 
 use crate::config::BufferConfig;
@@ -39,6 +45,7 @@ pub use error::{AppendError, FullDetail, OpenError, ReadError};
 pub use gauges::Gauges;
 pub use keeper::Keeper;
 pub use open::{Buffer, Closer};
+pub use purge::Purger;
 pub use reader::{Leased, Reader, ReaderWaker};
 pub use stats::BufferSnapshot;
 
@@ -69,6 +76,6 @@ pub struct Appended {
     pub first_seq: Seq,
     /// Number of events.
     pub count: u32,
-    /// Whether the volume keeps what was synced (false on tmpfs and overlay).
+    /// Whether the volume keeps what was synced (false on tmpfs, overlay, network and FUSE file systems).
     pub durable: bool,
 }

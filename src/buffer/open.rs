@@ -10,6 +10,7 @@ use super::log::cursor::{Cursor, Marks};
 use super::log::recovery::{self, Recovered, io_error};
 use super::log::segment::{number_in, spare_name};
 use super::log::storage::{OpenMode, Storage, Volume};
+use super::purge::Purger;
 use super::rates::Rates;
 use super::reader::Reader;
 use super::shared::{MarkBook, Meters, Queue, Segments, Shared, lock};
@@ -17,6 +18,7 @@ use super::watermark::Watermark;
 use crate::config::BufferConfig;
 use crate::lifecycle::AckWaiters;
 use std::collections::VecDeque;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
@@ -33,6 +35,8 @@ pub struct Buffer {
     pub reader: Reader,
     /// The look from outside.
     pub gauges: Gauges,
+    /// Gives up events when an operator says so.
+    pub purger: Purger,
     /// Run it on a thread.
     pub committer: Committer,
     /// Run it on a thread.
@@ -116,6 +120,9 @@ impl Buffer {
             recent: Mutex::default(),
             keeper_poked: Mutex::default(),
             keeper_changed: Condvar::new(),
+            purged_on_disk: Mutex::new(written.ends.purged),
+            purged_changed: Condvar::new(),
+            purged_below: AtomicU64::new(0),
             meters,
             storage,
             _lock: held,
@@ -131,6 +138,7 @@ impl Buffer {
             appender: Appender::new(Arc::clone(&shared)),
             reader: Reader::new(Arc::clone(&shared)),
             gauges: Gauges::new(Arc::clone(&shared)),
+            purger: Purger::new(Arc::clone(&shared)),
             committer: Committer::new(Arc::clone(&shared), next_seq),
             keeper,
             closer: Closer { shared },
@@ -144,7 +152,7 @@ impl Buffer {
 }
 
 /// Takes the lock; a short while is given to a predecessor that is just ending, or to somebody who only looks.
-fn take_lock(storage: &dyn Storage) -> Result<Arc<dyn std::fmt::Debug + Send + Sync>, OpenError> {
+pub(super) fn take_lock(storage: &dyn Storage) -> Result<Arc<dyn std::fmt::Debug + Send + Sync>, OpenError> {
     for attempt in 0..LOCK_ATTEMPTS {
         if attempt > 0 {
             std::thread::sleep(LOCK_PAUSE);
@@ -194,7 +202,7 @@ fn as_spare(storage: &dyn Storage, name: &str) -> String {
     }
 }
 
-fn marks_of(recovered: &Recovered) -> MarkBook {
+pub(super) fn marks_of(recovered: &Recovered) -> MarkBook {
     let marks = &recovered.marks;
     let mut watermark = Watermark::restore(marks.frontier, &marks.ended_above, &marks.lost_above);
     let mut ends = marks.ends;
@@ -216,7 +224,7 @@ fn marks_of(recovered: &Recovered) -> MarkBook {
     }
 }
 
-fn report(recovered: &Recovered) {
+pub(super) fn report(recovered: &Recovered) {
     let report = &recovered.report;
     let lost_events: u64 = report.lost.iter().map(|(from, to)| to - from + 1).sum();
     let (segments, frontier, durable) = (recovered.segments.len(), recovered.marks.frontier, recovered.next_seq - 1);

@@ -13,6 +13,7 @@ use super::watermark::MAX_SPAN;
 use crate::event::Seq;
 use bytes::Bytes;
 use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -49,7 +50,7 @@ pub struct Reader {
     segment: Option<Arc<Segment>>,
     scanner: Scanner,
     leases: VecDeque<Lease>,
-    /// From this seq on nothing was ever leased, so nothing can be at its end: spares a lock per event.
+    /// From this seq on nothing was ever leased, so nothing but what was purged can be at its end: spares a lock per event.
     fresh_from: u64,
 }
 
@@ -93,6 +94,8 @@ impl Reader {
             let marks = lock(&self.shared.marks);
             (marks.durable, marks.watermark.frontier())
         };
+        // Events that an operator purged need not be read, and their segments may be freed at any time.
+        self.next_seq = self.next_seq.max(frontier + 1);
         if self.next_seq > durable || self.next_seq > frontier + MAX_SPAN as u64 {
             return Ok(None);
         }
@@ -104,9 +107,10 @@ impl Reader {
         self.next_from_disk(durable)
     }
 
-    /// Whether an event is at its end already (acked out of order before a rewind or a restart): it must not be sent again.
+    /// Whether an event is at its end already (acked out of order before a rewind or a restart, or purged): it must not be sent again.
     pub fn is_acked(&self, seq: Seq) -> bool {
-        seq.0 < self.fresh_from && lock(&self.shared.marks).watermark.ended(seq.0)
+        let fresh_from = self.fresh_from.max(self.shared.purged_below.load(Ordering::Acquire));
+        seq.0 < fresh_from && lock(&self.shared.marks).watermark.ended(seq.0)
     }
 
     /// Blocks until something is there to hand out, the timeout passes, or [`ReaderWaker::wake`] is called.
@@ -195,6 +199,7 @@ impl Reader {
                         return Ok(Some(frame));
                     }
                 }
+                Found::BadPayload(_) | Found::NoFrame { .. } if self.passed_by_purge() => {}
                 Found::BadPayload(header) => {
                     let end = (self.offset + header.stored_len()).min(limit);
                     self.skip_damage(&segment, end, header.next_seq());
@@ -203,6 +208,18 @@ impl Reader {
             }
         }
         Ok(None)
+    }
+
+    /// Whether a purge has passed the place of reading, which moves on then. Its segment may be freed and written over: what does not
+    /// verify there is no damage.
+    fn passed_by_purge(&mut self) -> bool {
+        let frontier = lock(&self.shared.marks).watermark.frontier();
+        let passed = self.next_seq <= frontier;
+        if passed {
+            self.next_seq = frontier + 1;
+            self.segment = None;
+        }
+        passed
     }
 
     fn take(&mut self, segment: &Segment, header: &FrameHeader, payload: Bytes) -> Option<Leased> {

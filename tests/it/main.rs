@@ -24,3 +24,4 @@ mod shutdown;
 mod socket;
 mod support_check;
 mod tidy;
+mod tools;

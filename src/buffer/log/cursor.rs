@@ -112,18 +112,46 @@ impl Cursor {
     }
 }
 
+/// What is in one slot.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Slot {
+    /// Marks and their generation.
+    Marks(Box<Marks>, u64),
+    /// Never written.
+    Blank,
+    /// Written, and does not verify.
+    Damaged,
+    /// From a later format.
+    Foreign(u32),
+}
+
+/// Offset and length of slot `number`.
+pub(crate) fn slot_place(number: u64) -> (u64, u64) {
+    (number * SLOT_LEN as u64, SLOT_LEN as u64)
+}
+
+/// Reads slot `number`, 0 or 1.
+pub(crate) fn read_slot(file: &dyn StorageFile, number: u64) -> io::Result<Slot> {
+    let mut bytes = vec![0_u8; SLOT_LEN];
+    let n = read_full(file, &mut bytes, slot_place(number).0)?;
+    Ok(match decode(&bytes[..n]) {
+        Some(Ok((marks, generation))) => Slot::Marks(Box::new(marks), generation),
+        Some(Err(version)) => Slot::Foreign(version),
+        None if bytes[..n].iter().all(|byte| *byte == 0) => Slot::Blank,
+        None => Slot::Damaged,
+    })
+}
+
 /// Reads the newest good slot.
 pub(crate) fn read(file: &dyn StorageFile) -> io::Result<Found> {
     let mut best = Found::Nothing;
-    for slot in 0..2 {
-        let mut bytes = vec![0_u8; SLOT_LEN];
-        let n = read_full(file, &mut bytes, slot * SLOT_LEN as u64)?;
-        match decode(&bytes[..n]) {
-            Some(Ok((marks, generation))) if !matches!(best, Found::Marks(_, newer) if newer > generation) => {
-                best = Found::Marks(Box::new(marks), generation);
+    for number in 0..2 {
+        match read_slot(file, number)? {
+            Slot::Marks(marks, generation) if !matches!(best, Found::Marks(_, newer) if newer > generation) => {
+                best = Found::Marks(marks, generation);
             }
-            Some(Err(version)) => return Ok(Found::Foreign(version)),
-            _ => {}
+            Slot::Foreign(version) => return Ok(Found::Foreign(version)),
+            Slot::Marks(..) | Slot::Blank | Slot::Damaged => {}
         }
     }
     Ok(best)

@@ -15,6 +15,7 @@
 
 pub(super) mod cursor;
 pub(super) mod frame;
+pub(super) mod names;
 pub(super) mod quarantine;
 pub(super) mod recovery;
 pub(super) mod scan;
