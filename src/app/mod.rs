@@ -143,11 +143,12 @@ impl App {
 
         let acks = Arc::new(AckWaiters::default());
         let storage: Arc<dyn Storage> = Arc::new(DiskStorage::new(&config.buffer.dir));
+        let keyring = buffer::keyring(&config.buffer).map_err(AppError::Buffer)?;
         let opened = Buffer::open(&config.buffer, Arc::clone(&storage), Arc::clone(&acks), largest_batch(&config));
         let opened = opened.map_err(AppError::Buffer)?;
         let relay_id = opened.relay_id().to_string();
         let Buffer { appender, reader, gauges, purger, committer, keeper, closer } = opened;
-        source.buffer_opened(Arc::new(gauges.clone()), Arc::new(DirectoryPeek::new(storage)));
+        source.buffer_opened(Arc::new(gauges.clone()), Arc::new(DirectoryPeek::new(storage, keyring)));
         source.purges_with(Arc::new(BufferPurge(purger)));
 
         let drain_stop = DrainStop::default();
@@ -185,12 +186,12 @@ impl App {
 
     /// Lets SIGTERM and SIGINT ask for the end.
     pub fn listen_to_signals(&self) {
-        let trigger = self.trigger.clone();
-        drop(self.runtime.spawn(async move {
-            if let Err(error) = trigger.listen_to_signals().await {
-                tracing::error!(%error, "cannot hear signals: stop the relay with SIGKILL, or mend this");
-            }
-        }));
+        let _runtime = self.runtime.enter();
+        // From here on, not from when the runtime gets to it: a signal before that would kill the relay in the middle of its work.
+        match self.trigger.hear_signals() {
+            Ok(listen) => drop(self.runtime.spawn(listen)),
+            Err(error) => tracing::error!(%error, "cannot hear signals: stop the relay with SIGKILL, or mend this"),
+        }
     }
 
     /// Runs until the trigger asks for the end or a stage fails, then ends in order. Blocks.

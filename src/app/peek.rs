@@ -1,5 +1,6 @@
 //! Joins the buffer's read-only look with the ops route that shows waiting events.
 
+use crate::buffer::Keyring;
 use crate::buffer::inspect::{self, WaitingEvent};
 use crate::buffer::log::storage::Storage;
 use crate::error::chain;
@@ -11,12 +12,13 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(super) struct DirectoryPeek {
     storage: Arc<dyn Storage>,
+    keyring: Keyring,
 }
 
 impl DirectoryPeek {
     /// A look at the directory behind `storage`.
-    pub(super) fn new(storage: Arc<dyn Storage>) -> Self {
-        Self { storage }
+    pub(super) fn new(storage: Arc<dyn Storage>, keyring: Keyring) -> Self {
+        Self { storage, keyring }
     }
 }
 
@@ -32,7 +34,7 @@ impl Peek for DirectoryPeek {
             events.len() < limit
         };
         if limit > 0 {
-            inspect::peek(&*self.storage, from, &mut show).map_err(|error| chain(&error))?;
+            inspect::peek(&*self.storage, &self.keyring, from, &mut show).map_err(|error| chain(&error))?;
         }
         Ok(events)
     }

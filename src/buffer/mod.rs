@@ -17,6 +17,7 @@ mod appender;
 mod capacity;
 mod committer;
 mod error;
+mod gather;
 mod gauges;
 pub mod inspect;
 mod keeper;
@@ -26,6 +27,7 @@ mod open;
 pub mod purge;
 mod rates;
 mod reader;
+mod reply;
 mod shared;
 mod stats;
 #[cfg(test)]
@@ -34,6 +36,7 @@ pub mod verify;
 mod watermark;
 
 use crate::config::BufferConfig;
+use crate::error::chain;
 use crate::event::Seq;
 use crate::lifecycle::Receipt;
 use std::time::Instant;
@@ -44,7 +47,8 @@ pub use committer::Committer;
 pub use error::{AppendError, FullDetail, OpenError, ReadError};
 pub use gauges::Gauges;
 pub use keeper::Keeper;
-pub use open::{Buffer, Closer};
+pub use log::cipher::Keyring;
+pub use open::{Buffer, Closer, keyring};
 pub use purge::Purger;
 pub use reader::{Leased, Reader, ReaderWaker};
 pub use stats::BufferSnapshot;
@@ -57,7 +61,9 @@ pub(crate) const LOCK_NAME: &str = "LOCK";
 /// # Errors
 /// The sentence with which opening would refuse the settings.
 pub fn largest_batch(config: &BufferConfig, wanted: u64) -> Result<u64, String> {
-    capacity::Plan::new(config.max_bytes, config.segment_bytes, wanted).map(|plan| plan.max_payload())
+    let overhead = keyring(config).map_err(|error| chain(&error))?.overhead_bytes();
+    let plan = capacity::Plan::new(config.max_bytes, config.segment_bytes, wanted + overhead)?;
+    Ok(plan.max_payload() - overhead)
 }
 
 /// What an append asks for besides being stored.

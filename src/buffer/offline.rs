@@ -5,6 +5,7 @@
 
 use super::error::OpenError;
 use super::inspect::look::Look;
+use super::log::cipher::Keyring;
 use super::log::cursor::Cursor;
 use super::log::quarantine::{self, Note};
 use super::log::recovery::{self, Recovered, io_error};
@@ -73,12 +74,12 @@ pub fn repair(storage: &dyn Storage, how: Repair) -> Result<Repaired, OpenError>
 ///
 /// # Errors
 /// [`PurgeError`]; nothing was purged then.
-pub fn purge(storage: &dyn Storage, selection: &Selection) -> Result<Purged, PurgeError> {
+pub fn purge(storage: &dyn Storage, keyring: &Keyring, selection: &Selection) -> Result<Purged, PurgeError> {
     // Nothing of ours is made in a directory that is none.
     let _ = Look::open(storage)?;
     let mut held = Held::open(storage)?;
     held.write_cursor()?;
-    let selected = select(storage, selection)?;
+    let selected = select(storage, keyring, selection)?;
     let Some(purged) = held.marks.purge(&selected.ranges) else { return Err(selected.too_scattered(&held.marks.watermark)) };
     held.write_cursor()?;
     Ok(selected.summary(purged))

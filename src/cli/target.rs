@@ -3,6 +3,7 @@
 use super::exit::{Exit, Failure};
 use super::http_client::{Client, Endpoint, HttpError};
 use super::settings::SettingsArgs;
+use crate::buffer::{Keyring, keyring};
 use crate::config::Config;
 use crate::config::units::parse_time;
 use crate::error::chain;
@@ -51,6 +52,11 @@ impl TargetArgs {
 }
 
 impl TargetArgs {
+    /// The keys to an encrypted buffer directory, by the settings.
+    pub(super) fn keyring(&self) -> Result<Keyring, Failure> {
+        keyring(&self.settings.load()?.buffer).map_err(|error| Failure::new(Exit::Usage, chain(&error)))
+    }
+
     /// A client that may make changes: over the Unix socket where the settings name one, else with the token.
     pub(super) fn control_client(&self, token_file: Option<&Path>, timeout: Duration) -> Result<Client, Failure> {
         let mut token_file = token_file.map(ToOwned::to_owned);

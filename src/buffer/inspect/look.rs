@@ -4,6 +4,7 @@
 //! be missing; a segment that was freed in between held only events that are at their end.
 
 use super::super::error::OpenError;
+use super::super::log::cipher::{Cipher, Keyring};
 use super::super::log::cursor::{self, CURSOR_NAME, Found as CursorFound, Marks};
 use super::super::log::frame::{FrameHeader, Kind};
 use super::super::log::names;
@@ -13,6 +14,8 @@ use super::super::log::segment::{self, DATA_START, HeaderProblem, Seal, SegmentH
 use super::super::log::storage::{OpenMode, Storage, StorageFile};
 use super::super::watermark::Watermark;
 use crate::event::{EventRef, Records};
+use bytes::Bytes;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// A segment file that can be read.
@@ -35,6 +38,7 @@ pub(in crate::buffer) struct Look {
     pub(in crate::buffer) unreadable: Vec<(String, String)>,
     /// All names in the directory.
     pub(in crate::buffer) names: Vec<String>,
+    dir: PathBuf,
 }
 
 /// Shown an event: its seq, when it was accepted, itself. Says whether to go on.
@@ -47,7 +51,7 @@ impl Look {
         check_names(storage, &names)?;
         let has_cursor = names.iter().any(|name| name == CURSOR_NAME);
         let marks = if has_cursor { read_marks(storage)? } else { None };
-        let mut look = Self { has_cursor, marks, segments: Vec::new(), unreadable: Vec::new(), names };
+        let mut look = Self { has_cursor, marks, segments: Vec::new(), unreadable: Vec::new(), names, dir: storage.dir().to_owned() };
         // Listed again: what was prepared since is needed to find what the cursor speaks of.
         look.names = storage.list("").map_err(|source| io_error(storage, "list", "", source))?;
         for name in look.names.clone().into_iter().filter(|name| segment::number_in(name, "seg-").is_some()) {
@@ -85,27 +89,61 @@ impl Look {
         id.map(|id| uuid::Uuid::from_bytes(id).to_string())
     }
 
-    /// Shows the events that are not at their end, in seq order from `from` on.
-    pub(in crate::buffer) fn visit(&self, from: u64, show: &mut Show<'_>) {
+    /// When the oldest event that is not at its end was accepted. Needs no key.
+    pub(in crate::buffer) fn oldest_ms(&self) -> Option<u64> {
+        let ended = self.ended();
+        let mut oldest = None;
+        for opened in &self.segments {
+            let done = opened.walk(&mut |header, _| {
+                let waits = ended.ended_in(header.first_seq, header.next_seq() - 1) < u64::from(header.count);
+                oldest = waits.then_some(header.accepted_ms);
+                !waits
+            });
+            if done {
+                break;
+            }
+        }
+        oldest
+    }
+
+    /// Shows the events that are not at their end, in seq order from `from` on. Those that are encrypted need their key.
+    pub(in crate::buffer) fn visit(&self, keyring: &Keyring, from: u64, show: &mut Show<'_>) -> Result<(), OpenError> {
         let (ended, from) = (self.ended(), from.max(self.frontier() + 1));
         for opened in &self.segments {
             if opened.seal.is_some_and(|seal| seal.events == 0 || seal.last_seq < from) {
                 continue;
             }
-            let done = opened.walk(&mut |header, payload| {
+            let cipher = keyring.cipher(&opened.header);
+            let mut locked = false;
+            let done = opened.walk(&mut |header, stored| {
                 if header.next_seq() <= from {
                     return true;
                 }
-                let records = (header.first_seq..).zip(Records::new(payload).map_while(Result::ok));
+                let Some(payload) = plain(cipher.as_ref(), header, stored, &mut locked) else { return !locked };
+                let records = (header.first_seq..).zip(Records::new(&payload).map_while(Result::ok));
                 let waiting = records.filter(|(seq, _)| *seq >= from && !ended.ended(*seq));
                 let mut waiting = waiting.map(|(seq, record)| show(seq, header.accepted_ms, &record));
                 waiting.all(|go_on| go_on)
             });
+            if locked {
+                let (file, key_id) = (self.dir.join(&opened.name), opened.header.key_id);
+                return Err(OpenError::UnknownKey { file, key_id, key_file: None });
+            }
             if done {
-                return;
+                break;
             }
         }
+        Ok(())
     }
+}
+
+/// The payload as it was accepted; `None` when it cannot be had, which is `locked` when the key is missing and damage otherwise.
+fn plain(cipher: Option<&Cipher>, header: &FrameHeader, stored: &[u8], locked: &mut bool) -> Option<Bytes> {
+    if !header.encrypted {
+        return Some(Bytes::copy_from_slice(stored));
+    }
+    *locked = cipher.is_none();
+    cipher?.open(header, stored)
 }
 
 impl Opened {
@@ -164,7 +202,7 @@ pub(in crate::buffer) fn ended_by(marks: &Marks) -> Watermark {
 pub(in crate::buffer) fn read_marks(storage: &dyn Storage) -> Result<Option<Marks>, OpenError> {
     let fail = |source| io_error(storage, "read", CURSOR_NAME, source);
     let file = storage.open(CURSOR_NAME, OpenMode::Read).map_err(fail)?;
-    match cursor::read(&*file).map_err(fail)? {
+    match cursor::read(&*file) {
         CursorFound::Marks(marks, _) => Ok(Some(*marks)),
         CursorFound::Nothing => Ok(None),
         CursorFound::Foreign(version) => Err(foreign(storage, CURSOR_NAME, version)),

@@ -7,6 +7,7 @@ pub(super) mod look;
 mod waiting;
 
 use super::error::OpenError;
+use super::log::cipher::Keyring;
 use super::log::quarantine;
 use super::log::segment::DATA_START;
 use super::log::storage::{OpenMode, Storage};
@@ -93,20 +94,21 @@ pub fn inspect(storage: &dyn Storage) -> Result<DirectoryInfo, OpenError> {
         let sealed = opened.seal.is_some();
         info.segments.push(SegmentInfo { file: opened.name.clone(), seqs, events: seal.events, bytes: seal.end - DATA_START, sealed });
     }
-    look.visit(0, &mut |_, accepted_ms, _| {
-        info.oldest_ms = Some(accepted_ms);
-        false
-    });
+    info.oldest_ms = look.oldest_ms();
     Ok(info)
 }
 
 /// Shows the events that are not at their end, in seq order from `from` on, to `show(seq, accepted_ms, event)`, until it returns `false`.
 ///
 /// # Errors
-/// As [`inspect`]. Damaged frames are passed over.
-pub fn peek(storage: &dyn Storage, from: u64, show: &mut dyn FnMut(u64, u64, &EventRef<'_>) -> bool) -> Result<(), OpenError> {
-    Look::open(storage)?.visit(from, show);
-    Ok(())
+/// As [`inspect`], and [`OpenError::UnknownKey`] for encrypted events whose key is not in `keyring`. Damaged frames are passed over.
+pub fn peek(
+    storage: &dyn Storage,
+    keyring: &Keyring,
+    from: u64,
+    show: &mut dyn FnMut(u64, u64, &EventRef<'_>) -> bool,
+) -> Result<(), OpenError> {
+    Look::open(storage)?.visit(keyring, from, show)
 }
 
 /// Whether a relay, or a tool that changes the directory, holds the lock now.

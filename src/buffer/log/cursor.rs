@@ -96,8 +96,14 @@ impl Cursor {
         let file = storage.open(CURSOR_NAME, OpenMode::Create)?;
         if file.size()? < CURSOR_BYTES {
             file.allocate(CURSOR_BYTES)?;
-            file.sync_data()?;
         }
+        if generation == 0 {
+            // Nothing could be read. What cannot be read today must not come back tomorrow with a higher generation than ours.
+            for slot in 0..2 {
+                write_full(&*file, &[0; 4096], slot * SLOT_LEN as u64)?;
+            }
+        }
+        file.sync_data()?;
         Ok(Self { file, generation })
     }
 
@@ -119,7 +125,7 @@ pub(crate) enum Slot {
     Marks(Box<Marks>, u64),
     /// Never written.
     Blank,
-    /// Written, and does not verify.
+    /// Written, and does not verify; or the disk does not give it.
     Damaged,
     /// From a later format.
     Foreign(u32),
@@ -130,31 +136,38 @@ pub(crate) fn slot_place(number: u64) -> (u64, u64) {
     (number * SLOT_LEN as u64, SLOT_LEN as u64)
 }
 
-/// Reads slot `number`, 0 or 1.
-pub(crate) fn read_slot(file: &dyn StorageFile, number: u64) -> io::Result<Slot> {
+/// Reads slot `number`, 0 or 1. One that the disk does not give, tried twice, is a damaged one.
+pub(crate) fn read_slot(file: &dyn StorageFile, number: u64) -> Slot {
     let mut bytes = vec![0_u8; SLOT_LEN];
-    let n = read_full(file, &mut bytes, slot_place(number).0)?;
-    Ok(match decode(&bytes[..n]) {
+    let mut give = || read_full(file, &mut bytes, slot_place(number).0);
+    let n = match give().or_else(|_| give()) {
+        Ok(n) => n,
+        Err(error) => {
+            tracing::error!(slot = number, %error, "the disk cannot read a slot of the cursor: counted as damaged");
+            return Slot::Damaged;
+        }
+    };
+    match decode(&bytes[..n]) {
         Some(Ok((marks, generation))) => Slot::Marks(Box::new(marks), generation),
         Some(Err(version)) => Slot::Foreign(version),
         None if bytes[..n].iter().all(|byte| *byte == 0) => Slot::Blank,
         None => Slot::Damaged,
-    })
+    }
 }
 
 /// Reads the newest good slot.
-pub(crate) fn read(file: &dyn StorageFile) -> io::Result<Found> {
+pub(crate) fn read(file: &dyn StorageFile) -> Found {
     let mut best = Found::Nothing;
     for number in 0..2 {
-        match read_slot(file, number)? {
+        match read_slot(file, number) {
             Slot::Marks(marks, generation) if !matches!(best, Found::Marks(_, newer) if newer > generation) => {
                 best = Found::Marks(marks, generation);
             }
-            Slot::Foreign(version) => return Ok(Found::Foreign(version)),
+            Slot::Foreign(version) => return Found::Foreign(version),
             Slot::Marks(..) | Slot::Blank | Slot::Damaged => {}
         }
     }
-    Ok(best)
+    best
 }
 
 fn encode(marks: &Marks, generation: u64) -> Option<Vec<u8>> {

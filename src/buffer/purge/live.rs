@@ -26,7 +26,7 @@ impl Purger {
     /// # Errors
     /// As [`Purger::purge`], but for the durability.
     pub fn plan(&self, selection: &Selection) -> Result<Purged, PurgeError> {
-        let selected = select(&*self.shared.storage, selection)?;
+        let selected = select(&*self.shared.storage, &self.shared.keyring, selection)?;
         let mut trial = lock(&self.shared.marks).watermark.clone();
         match trial.give_up(&selected.ranges) {
             // By the marks of this moment: the cursor that was read may be a little behind them.
@@ -42,7 +42,7 @@ impl Purger {
     /// # Errors
     /// [`PurgeError`]
     pub fn purge(&self, selection: &Selection) -> Result<Purged, PurgeError> {
-        let selected = select(&*self.shared.storage, selection)?;
+        let selected = select(&*self.shared.storage, &self.shared.keyring, selection)?;
         if selected.events == 0 {
             return Ok(Purged::default());
         }

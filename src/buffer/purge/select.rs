@@ -1,6 +1,7 @@
 //! Which waiting events a selection means. Reads the directory from outside and changes nothing.
 
 use super::super::inspect::look::Look;
+use super::super::log::cipher::Keyring;
 use super::super::log::storage::Storage;
 use super::super::watermark::{MAX_SPAN, Watermark};
 use super::{PurgeError, Selected, Selection};
@@ -11,8 +12,8 @@ const MAX_PIECES: usize = MAX_SPAN;
 /// Finds the events of a selection in the directory behind `storage`.
 ///
 /// # Errors
-/// [`PurgeError::Open`] when the directory cannot be read, [`PurgeError::TooScattered`] when there are too many pieces to hold.
-pub fn select(storage: &dyn Storage, selection: &Selection) -> Result<Selected, PurgeError> {
+/// [`PurgeError::Open`] when the directory, or what is encrypted in it, cannot be read, [`PurgeError::TooScattered`] when there are too many pieces to hold.
+pub fn select(storage: &dyn Storage, keyring: &Keyring, selection: &Selection) -> Result<Selected, PurgeError> {
     let look = Look::open(storage)?;
     let ended = look.ended();
     let last = look.segments.iter().map(|opened| opened.seal_or_scan().last_seq).fold(look.frontier(), u64::max);
@@ -26,7 +27,7 @@ pub fn select(storage: &dyn Storage, selection: &Selection) -> Result<Selected, 
     }
     let mut selected = Selected::default();
     let mut pieces_left = true;
-    look.visit(from, &mut |seq, accepted_ms, event| {
+    look.visit(keyring, from, &mut |seq, accepted_ms, event| {
         if seq > to {
             return false;
         }
@@ -35,7 +36,7 @@ pub fn select(storage: &dyn Storage, selection: &Selection) -> Result<Selected, 
             pieces_left = selected.add(seq, &ended);
         }
         pieces_left
-    });
+    })?;
     if pieces_left { Ok(selected) } else { Err(selected.too_scattered(&ended)) }
 }
 

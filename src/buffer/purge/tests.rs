@@ -1,6 +1,7 @@
 //! Purges of a buffer that runs and of one that is stopped, on a real directory.
 
 use super::super::inspect::inspect;
+use super::super::log::cipher::Keyring;
 use super::super::log::storage::DiskStorage;
 use super::super::offline;
 use super::super::tests::{Running, batch, config, open, values};
@@ -162,11 +163,11 @@ fn by_source_and_by_age() {
     let before = |before_ms| Selection { before_ms: Some(before_ms), ..of_source("t") };
     assert_eq!([events(&before(0)), events(&before(u64::MAX))], [0, 20]);
 
-    let refused = offline::purge(&storage, &from_to(0, 5)).unwrap_err();
+    let refused = offline::purge(&storage, &Keyring::default(), &from_to(0, 5)).unwrap_err();
     assert!(matches!(refused, PurgeError::Open(OpenError::Locked { .. })), "{refused}");
     assert_books(&buffer, 0, 20);
     buffer.close();
-    let purged = offline::purge(&storage, &Selection { to_seq: Some(8), ..before(u64::MAX) }).unwrap();
+    let purged = offline::purge(&storage, &Keyring::default(), &Selection { to_seq: Some(8), ..before(u64::MAX) }).unwrap();
     assert_eq!(purged, Purged { events: 8, first_seq: Some(1), last_seq: Some(8) });
     let report = verify(&storage).unwrap();
     assert_eq!((report.verdict, report.ledger.ends.purged, report.ledger.waiting, report.ledger.error), (Verdict::Sound, 8, 12, Some(0)));

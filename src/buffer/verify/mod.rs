@@ -14,7 +14,7 @@ mod segment;
 
 use super::OpenError;
 use super::inspect::in_use;
-use super::inspect::look::{Look, ended_by, read_marks};
+use super::inspect::look::{Look, Opened, ended_by, read_marks};
 use super::log::quarantine;
 use super::log::recovery::io_error;
 use super::log::segment::DATA_START;
@@ -99,13 +99,28 @@ fn scan_all(storage: &dyn Storage, look: &Look, live: bool) -> Result<Vec<Scanne
         let nothing_yet = scanned.iter().all(|scanned| scanned.scan.seal.events == 0);
         let later = if cursor_lost && nothing_yet { &[] } else { &look.segments[index + 1..] };
         let proof = later.iter().map(|opened| opened.header.base_seq.saturating_sub(1)).fold(durable, u64::max);
-        let scan = scan(opened, Expected { in_log, unended, proof, live });
+        let ceiling = look.segments[index + 1..].iter().find_map(first_seq_in).unwrap_or(u64::MAX);
+        let scan = scan(opened, Expected { in_log, unended, proof, ceiling, live });
         let scan = scan.map_err(|source| io_error(storage, "read", &opened.name, source))?;
         in_log = in_log.max(scan.seal.last_seq + 1);
-        unended = unended.max(scan.seal.last_seq + 1);
+        let damaged = scan.pieces.iter().filter_map(|piece| piece.seqs).map(|(_, to)| to).max().unwrap_or(0);
+        unended = unended.max(scan.seal.last_seq.max(damaged) + 1);
         scanned.push(Scanned { name: opened.name.clone(), scan });
     }
     Ok(scanned)
+}
+
+/// The first seq in a segment, as far as it can be told without reading all of it.
+fn first_seq_in(opened: &Opened) -> Option<u64> {
+    if let Some(seal) = opened.seal {
+        return (seal.events > 0).then_some(seal.first_seq);
+    }
+    let mut first = None;
+    let _ = opened.walk(&mut |header, _| {
+        first = Some(header.first_seq);
+        false
+    });
+    first
 }
 
 /// The parts of `wanted` that are in none of the ascending, disjoint `ranges`.

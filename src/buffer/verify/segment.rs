@@ -24,6 +24,8 @@ pub(super) struct Expected {
     pub(super) unended: u64,
     /// Every seq up to this one is known to have been durable.
     pub(super) proof: u64,
+    /// A later segment begins with this seq: what is here with it, or a higher one, is no data.
+    pub(super) ceiling: u64,
     /// A relay may be writing.
     pub(super) live: bool,
 }
@@ -61,7 +63,7 @@ pub(super) struct Scan {
 pub(super) fn scan(opened: &Opened, expected: Expected) -> io::Result<Scan> {
     let mut walk = Walk {
         opened,
-        scanner: Scanner::default(),
+        scanner: patient(),
         limit: if opened.seal.is_some() { opened.limit() } else { opened.file.size()? },
         at: DATA_START,
         in_log: expected.in_log.max(opened.header.base_seq),
@@ -73,6 +75,13 @@ pub(super) fn scan(opened: &Opened, expected: Expected) -> io::Result<Scan> {
         walk.unsealed(expected)?
     }
     Ok(walk.scan)
+}
+
+/// What the disk does not give is damage.
+fn patient() -> Scanner {
+    let mut scanner = Scanner::default();
+    scanner.insist(false);
+    scanner
 }
 
 struct Walk<'a> {
@@ -109,13 +118,15 @@ impl Walk<'_> {
     }
 
     fn unsealed(&mut self, expected: Expected) -> io::Result<()> {
-        let Expected { proof, live, .. } = expected;
+        let Expected { live, ceiling, .. } = expected;
+        let proof = expected.proof.min(ceiling.saturating_sub(1));
         let mut unended = expected.unended.max(self.in_log);
         let mut reads = 0;
         loop {
             let found = self.frame()?;
             if let Found::Frame(header, payload) = &found
                 && header.first_seq >= self.in_log
+                && header.next_seq() <= expected.ceiling
             {
                 self.good(header, payload)?;
                 (unended, reads) = (unended.max(self.in_log), 0);
@@ -185,7 +196,8 @@ impl Walk<'_> {
         let seqs = (header.first_seq.max(self.in_log), header.next_seq() - 1);
         self.in_log = header.next_seq();
         let decoded: Result<u32, _> = Records::new(payload).try_fold(0, |count, record| record.map(|_| count + 1));
-        if decoded.ok() != Some(header.count) {
+        // What is encrypted cannot be decoded without the key; its checksum covers what is on disk.
+        if !header.encrypted && decoded.ok() != Some(header.count) {
             self.scan.malformed.push((offset, seqs));
         }
         match self.scan.found.last_mut() {

@@ -2,6 +2,7 @@
 
 use super::super::exit::Failure;
 use super::place::failure;
+use crate::buffer::Keyring;
 use crate::buffer::inspect::{DirectoryInfo, WaitingEvent, inspect, peek};
 use crate::buffer::log::storage::DiskStorage;
 use crate::event::EventRef;
@@ -13,9 +14,9 @@ pub(super) fn info(dir: &Path) -> Result<DirectoryInfo, Failure> {
 }
 
 /// Up to `limit` waiting events from seq `from` on; only those of `source`, an id or `type/id`, when one is named.
-pub(super) fn events(dir: &Path, from: u64, limit: usize, source: Option<&str>) -> Result<Vec<WaitingEvent>, Failure> {
+pub(super) fn events(dir: &Path, keyring: &Keyring, from: u64, limit: usize, source: Option<&str>) -> Result<Vec<WaitingEvent>, Failure> {
     let mut found = Vec::new();
-    each(dir, from, &mut |seq, accepted_ms, event| {
+    each(dir, keyring, from, &mut |seq, accepted_ms, event| {
         if source.is_none_or(|source| event.is_of_source(source)) {
             found.push(WaitingEvent::new(seq, accepted_ms, event, true));
         }
@@ -25,8 +26,8 @@ pub(super) fn events(dir: &Path, from: u64, limit: usize, source: Option<&str>) 
 }
 
 /// Shows every waiting event from seq `from` on, with its exact bytes, until `show` says that it has seen enough.
-pub(super) fn each(dir: &Path, from: u64, show: &mut dyn FnMut(u64, u64, &EventRef<'_>) -> bool) -> Result<(), Failure> {
-    peek(&DiskStorage::new(dir), from, show).map_err(|error| failure(&error))
+pub(super) fn each(dir: &Path, keyring: &Keyring, from: u64, show: &mut dyn FnMut(u64, u64, &EventRef<'_>) -> bool) -> Result<(), Failure> {
+    peek(&DiskStorage::new(dir), keyring, from, show).map_err(|error| failure(&error))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use super::super::exit::Failure;
 use super::super::http_client::Client;
 use super::super::status::{get, parse};
 use super::directory;
+use crate::buffer::Keyring;
 use crate::buffer::inspect::WaitingEvent;
 use serde::Deserialize;
 use std::path::PathBuf;
@@ -19,7 +20,7 @@ struct Page {
 
 /// Where pages of events come from.
 pub(super) enum Pages {
-    Directory(PathBuf),
+    Directory(PathBuf, Keyring),
     Relay(Client),
 }
 
@@ -27,7 +28,7 @@ impl Pages {
     /// Up to `limit` waiting events from seq `from` on.
     pub(super) async fn page(&self, from: u64, limit: usize, source: Option<&str>) -> Result<Vec<WaitingEvent>, Failure> {
         match self {
-            Self::Directory(dir) => directory::events(dir, from, limit, source),
+            Self::Directory(dir, keyring) => directory::events(dir, keyring, from, limit, source),
             Self::Relay(client) => of_relay(client, from, limit, source).await,
         }
     }

@@ -50,7 +50,7 @@ pub(super) struct PeekArgs {
 /// Looks and prints.
 pub(super) fn run(args: &PeekArgs, out: &mut Output) -> Result<Exit, Failure> {
     let pages = match &args.place.dir {
-        Some(dir) => Pages::Directory(dir.clone()),
+        Some(dir) => Pages::Directory(dir.clone(), args.target.keyring()?),
         None => Pages::Relay(args.target.client(Door::Ops, args.timeout)?),
     };
     block_on(async {

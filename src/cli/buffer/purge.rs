@@ -8,6 +8,7 @@ use super::pages::percent_encode;
 use super::place::failure;
 use super::words::{events, moment};
 use super::{WhereArgs, json};
+use crate::buffer::Keyring;
 use crate::buffer::log::storage::{DiskStorage, Storage};
 use crate::buffer::offline;
 use crate::buffer::purge::{PurgeError, Purged, Selection, select};
@@ -83,7 +84,7 @@ pub(super) struct PurgeArgs {
 pub(super) fn run(args: &PurgeArgs, out: &mut Output) -> Result<Exit, Failure> {
     let selection = args.selection();
     let purged = match &args.place.dir {
-        Some(dir) => of_directory(dir, &selection, args.yes)?,
+        Some(dir) => of_directory(dir, &args.target.keyring()?, &selection, args.yes)?,
         None => of_relay(args, &selection)?,
     };
     if args.json {
@@ -108,9 +109,13 @@ impl PurgeArgs {
     }
 }
 
-fn of_directory(dir: &Path, selection: &Selection, yes: bool) -> Result<Purged, Failure> {
+fn of_directory(dir: &Path, keyring: &Keyring, selection: &Selection, yes: bool) -> Result<Purged, Failure> {
     let storage = DiskStorage::new(dir);
-    let purged = if yes { offline::purge(&storage, selection) } else { select(&storage, selection).map(|selected| selected.plan()) };
+    let purged = if yes {
+        offline::purge(&storage, keyring, selection)
+    } else {
+        select(&storage, keyring, selection).map(|selected| selected.plan())
+    };
     purged.map_err(|error| match error {
         PurgeError::Open(error @ crate::buffer::OpenError::Locked { .. }) => {
             let text = format!("{}; leave out --dir to ask that relay, or stop it first", chain(&error));

@@ -80,7 +80,7 @@ pub(super) fn run(args: &ExportArgs, out: &mut Output) -> Result<Exit, Failure> 
 fn from_directory(args: &ExportArgs, dir: &Path, sink: &mut Sink, out: &mut Output) -> Result<(), Failure> {
     let relay_id = directory::info(dir)?.relay_id.unwrap_or_default();
     let mut failed = None;
-    directory::each(dir, args.from_seq, &mut |seq, accepted_ms, event| {
+    directory::each(dir, &args.target.keyring()?, args.from_seq, &mut |seq, accepted_ms, event| {
         if seq > args.to_seq {
             return false;
         }
