@@ -23,7 +23,7 @@ impl DrainOnly {
         shutdown.linger = Duration::ZERO;
         let stop_after = timeout.map(|timeout| {
             shutdown.grace = shutdown.grace.min(timeout / 2);
-            timeout - shutdown.grace
+            timeout.saturating_sub(shutdown.grace)
         });
         Self { stop_after }
     }

@@ -18,11 +18,12 @@ use super::shared::{Pending, Position, Queue, Shared, lock};
 use super::{Appended, Leased};
 use crate::event::Seq;
 use crate::lifecycle::{Heartbeat, Receipt};
+use crate::sync::MutexGuard;
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::io;
 use std::ops::ControlFlow;
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 

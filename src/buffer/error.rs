@@ -117,6 +117,17 @@ pub enum OpenError {
         /// Where keys are looked for.
         key_file: Option<PathBuf>,
     },
+    /// Events that cannot be shown without their key.
+    #[error(
+        "{file} holds events that are encrypted with key {key_id:08x}, which is not among the keys that were given: name the settings \
+         whose buffer.encryption_key_file has it (--config)"
+    )]
+    Encrypted {
+        /// The segment.
+        file: PathBuf,
+        /// Which key it needs.
+        key_id: u32,
+    },
     /// Settings that cannot work together.
     #[error("{0}")]
     Settings(String),

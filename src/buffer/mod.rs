@@ -19,11 +19,19 @@ mod committer;
 mod error;
 mod gather;
 mod gauges;
+#[cfg(test)]
+mod golden;
 pub mod inspect;
 mod keeper;
+#[cfg(test)]
+mod life;
 pub mod log;
+#[cfg(test)]
+mod memory;
 pub mod offline;
 mod open;
+#[cfg(test)]
+mod power_failure;
 pub mod purge;
 mod rates;
 mod reader;

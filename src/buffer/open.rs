@@ -18,9 +18,9 @@ use super::shared::{MarkBook, Meters, Queue, Segments, Shared, lock};
 use super::watermark::Watermark;
 use crate::config::{BufferConfig, read_secret_file};
 use crate::lifecycle::AckWaiters;
+use crate::sync::{AtomicU64, Condvar, Mutex};
 use std::collections::VecDeque;
-use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How often, and how far apart, the lock is tried.
@@ -239,7 +239,7 @@ pub(super) fn marks_of(recovered: &Recovered) -> MarkBook {
     let partitions = marks.partitions.iter().map(|mark| ((Arc::from(mark.topic.as_str()), mark.partition), (mark.seq, mark.offset)));
     MarkBook {
         durable,
-        backlog: (durable - watermark.frontier()).saturating_sub(watermark.ended_above()),
+        backlog: durable.saturating_sub(watermark.frontier()).saturating_sub(watermark.ended_above()),
         watermark,
         ends,
         partitions: partitions.collect(),

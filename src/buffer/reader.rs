@@ -12,9 +12,9 @@ use super::log::segment::{DATA_START, Segment};
 use super::shared::{Position, Shared, lock};
 use super::watermark::MAX_SPAN;
 use crate::event::Seq;
+use crate::sync::Ordering;
 use bytes::Bytes;
 use std::collections::VecDeque;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
 

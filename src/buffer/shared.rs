@@ -13,9 +13,9 @@ use super::reply::Reply;
 use super::watermark::{Above, Watermark};
 use crate::event::{Batch, Seq};
 use crate::lifecycle::{AckWaiters, Counter, Ends, Gauge, Histogram, Receipt};
+use crate::sync::{AtomicU64, Condvar, Mutex, MutexGuard};
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::sync::oneshot;
 

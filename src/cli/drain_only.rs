@@ -30,7 +30,7 @@ pub(super) struct DrainOnlyArgs {
     #[arg(long, value_name = "TIME", value_parser = time)]
     timeout: Option<Duration>,
 
-    /// Serve status, metrics and probes as the settings say (ops.listen, ops.socket, ops.probe_listen)
+    /// Serve status, metrics and probes where the settings say
     #[arg(long)]
     ops: bool,
 

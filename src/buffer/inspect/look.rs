@@ -127,7 +127,7 @@ impl Look {
             });
             if locked {
                 let (file, key_id) = (self.dir.join(&opened.name), opened.header.key_id);
-                return Err(OpenError::UnknownKey { file, key_id, key_file: None });
+                return Err(OpenError::Encrypted { file, key_id });
             }
             if done {
                 break;

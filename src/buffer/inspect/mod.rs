@@ -101,7 +101,7 @@ pub fn inspect(storage: &dyn Storage) -> Result<DirectoryInfo, OpenError> {
 /// Shows the events that are not at their end, in seq order from `from` on, to `show(seq, accepted_ms, event)`, until it returns `false`.
 ///
 /// # Errors
-/// As [`inspect`], and [`OpenError::UnknownKey`] for encrypted events whose key is not in `keyring`. Damaged frames are passed over.
+/// As [`inspect`], and [`OpenError::Encrypted`] for encrypted events whose key is not in `keyring`. Damaged frames are passed over.
 pub fn peek(
     storage: &dyn Storage,
     keyring: &Keyring,

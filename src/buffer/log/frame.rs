@@ -14,6 +14,9 @@
 pub(crate) const HEADER_LEN: usize = 56;
 /// The first bytes of a frame.
 pub(crate) const MAGIC: u32 = u32::from_le_bytes(*b"DSF1");
+/// No seq, id or count is ever higher: 73 years of a billion events a second. What says otherwise is damaged, whatever its checksum
+/// says, and sums of what is read cannot overflow.
+pub(crate) const SEQ_MAX: u64 = 1 << 61;
 
 /// What a frame is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,7 +102,7 @@ impl FrameHeader {
             3 => Kind::Mark,
             _ => return None,
         };
-        Some(Self {
+        let header = Self {
             first_seq: u64_at(bytes, 8),
             durable_seq: u64_at(bytes, 16),
             accepted_ms: u64_at(bytes, 24),
@@ -109,7 +112,8 @@ impl FrameHeader {
             frame_no: u32_at(bytes, 44),
             kind,
             encrypted: bytes[49] == 1,
-        })
+        };
+        (header.first_seq <= SEQ_MAX).then_some(header)
     }
 }
 

@@ -16,6 +16,8 @@
 pub mod cipher;
 pub(super) mod cursor;
 pub(super) mod frame;
+#[cfg(test)]
+mod fuzz;
 pub(super) mod names;
 pub(super) mod quarantine;
 pub(super) mod recovery;

@@ -68,6 +68,25 @@ impl Tail {
         at + frame::HEADER_LEN as u64
     }
 
+    /// Adds a mark: everything before `next_seq` is durable.
+    fn mark(&mut self, next_seq: u64) {
+        let (first_seq, durable_seq, frame_no) = (next_seq, next_seq - 1, self.frames);
+        let header = FrameHeader {
+            first_seq,
+            durable_seq,
+            accepted_ms: 1,
+            count: 0,
+            len: 0,
+            payload_crc: 0,
+            frame_no,
+            kind: Kind::Mark,
+            encrypted: false,
+        };
+        write_full(&*self.segment.file, &header.encode(self.segment.header.seed(), self.at), self.at).unwrap();
+        self.frames += 1;
+        self.at += header.stored_len();
+    }
+
     fn rot(&self, at: u64) {
         write_full(&*self.segment.file, &[0xFF], at).unwrap();
     }
@@ -132,6 +151,18 @@ fn seqs_go_on_after_the_highest_that_was_durable() {
     let found = made.recover();
     assert!(found.report.lost.contains(&(4, 9)) && found.report.lost.iter().all(|(from, to)| *from >= 4 && *to <= 9));
     assert_eq!(found.next_seq, 10);
+}
+
+// Goal: the same where all that is left of the lost events is the mark that proves them: their seqs are not given again.
+#[test]
+fn seqs_that_only_a_mark_knows_are_not_given_again() {
+    let made = Made::with_cursor(0);
+    let mut tail = made.segment(1, 1);
+    let only = tail.frame(1, 0);
+    tail.mark(4);
+    tail.rot(only);
+    let found = made.recover();
+    assert_eq!((found.report.lost.first(), found.next_seq, found.segments.len()), (Some(&(1, 3)), 4, 0));
 }
 
 // Goal: losing the cursor repeats events and raises no false alarm about events that were delivered long ago.

@@ -9,12 +9,11 @@
 //! `base_seq` is a lower bound of the seqs inside. The seal says where the data ends; with it, opening needs no scan. It lies in a page of
 //! its own, so that sealing never touches a block that holds data.
 
-use super::frame::{u32_at, u64_at};
+use super::frame::{SEQ_MAX, u32_at, u64_at};
 use super::storage::{OpenMode, Storage, StorageFile, read_full, write_full};
+use crate::sync::{AtomicU64, Mutex, Ordering};
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 /// The format this program writes.
 pub(crate) const FORMAT_VERSION: u32 = 1;
@@ -27,6 +26,8 @@ pub(crate) const HEADER_LEN: usize = 92;
 pub(crate) const SEAL_LEN: usize = 68;
 /// Incompatible feature: payloads are encrypted.
 const INCOMPATIBLE_ENCRYPTED: u32 = 1;
+/// A larger segment is none of ours, whatever its header says.
+const CAPACITY_MAX: u64 = 1 << 40;
 /// Set on a seal that recovery wrote.
 pub(crate) const SEAL_RECOVERED: u32 = 1;
 
@@ -94,7 +95,8 @@ impl SegmentHeader {
         }
         header.salt.copy_from_slice(&bytes[40..56]);
         header.relay_id.copy_from_slice(&bytes[56..72]);
-        Ok(header)
+        let can_be = header.segment_id <= SEQ_MAX && header.base_seq <= SEQ_MAX && header.capacity <= CAPACITY_MAX;
+        if can_be { Ok(header) } else { Err(HeaderProblem::Invalid) }
     }
 
     /// The features without which this segment cannot be read.
@@ -146,7 +148,7 @@ impl Seal {
         let verifies = &bytes[0..8] == SEAL_MAGIC
             && u64_at(bytes, 8) == header.segment_id
             && u32_at(bytes, 64) == crc32c::crc32c_append(header.seed(), &bytes[..64]);
-        verifies.then(|| Self {
+        let seal = verifies.then(|| Self {
             first_seq: u64_at(bytes, 16),
             last_seq: u64_at(bytes, 24),
             frames: u64_at(bytes, 32),
@@ -154,6 +156,10 @@ impl Seal {
             end: u64_at(bytes, 48),
             headers_crc: u32_at(bytes, 56),
             flags: u32_at(bytes, 60),
+        });
+        seal.filter(|seal| {
+            let in_order = seal.events == 0 || (1..=seal.last_seq).contains(&seal.first_seq) && seal.last_seq <= SEQ_MAX;
+            in_order && (DATA_START..=header.capacity).contains(&seal.end)
         })
     }
 }
@@ -260,4 +266,31 @@ fn fill(file: &dyn StorageFile, is_new: bool, header: &SegmentHeader) -> io::Res
     front[..HEADER_LEN].copy_from_slice(&header.encode());
     write_full(file, &front, 0)?;
     file.sync_data()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Goal: no single flipped bit of a segment's header or seal is believed, so no segment is taken for another, or for longer.
+    #[test]
+    fn every_flipped_bit_is_seen() {
+        let header =
+            SegmentHeader { segment_id: 3, base_seq: 90, salt: [5; 16], relay_id: [7; 16], created_ms: 1, capacity: 1 << 16, key_id: 0 };
+        let seal = Seal { first_seq: 91, last_seq: 95, frames: 2, events: 5, end: DATA_START + 400, headers_crc: 6, flags: SEAL_RECOVERED };
+        let (good_header, good_seal) = (header.encode(), seal.encode(&header));
+        assert_eq!((SegmentHeader::decode(&good_header), Seal::decode(&good_seal, &header)), (Ok(header), Some(seal)));
+        for bit in 0..good_header.len() * 8 {
+            let mut bytes = good_header;
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(SegmentHeader::decode(&bytes), Err(HeaderProblem::Invalid), "bit {bit} of the header");
+        }
+        for bit in 0..good_seal.len() * 8 {
+            let mut bytes = good_seal;
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(Seal::decode(&bytes, &header), None, "bit {bit} of the seal");
+        }
+        let other_life = SegmentHeader { salt: [6; 16], ..header };
+        assert_eq!(Seal::decode(&good_seal, &other_life), None, "a seal of an earlier life of the file");
+    }
 }

@@ -3,7 +3,7 @@
 use super::super::shared::{Shared, lock};
 use super::{PurgeError, Purged, Selected, Selection, select};
 use crate::event::Seq;
-use std::sync::atomic::Ordering;
+use crate::sync::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 

@@ -70,9 +70,9 @@ pub(super) fn scan(opened: &Opened, expected: Expected) -> io::Result<Scan> {
         scan: Scan { seal: Seal { end: DATA_START, ..Seal::default() }, ..Scan::default() },
     };
     if opened.seal.is_some() {
-        walk.sealed()?
+        walk.sealed()?;
     } else {
-        walk.unsealed(expected)?
+        walk.unsealed(expected)?;
     }
     Ok(walk.scan)
 }

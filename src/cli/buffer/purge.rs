@@ -65,7 +65,7 @@ pub(super) struct PurgeArgs {
     #[arg(long)]
     json: bool,
 
-    /// File with the token of a running relay [default: ops.token_file of the settings]
+    /// File with the token of a running relay [default: by the settings]
     #[arg(long, value_name = "FILE", conflicts_with = "dir")]
     token_file: Option<PathBuf>,
 
