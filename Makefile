@@ -7,17 +7,17 @@ SHELL := bash
 export PATH := $(CURDIR)/.cache/tools/bin:$(PATH)
 
 # Cheap first, so that a slip shows early.
-STEPS := deps fmt-check deny lint unit it demo-check helm-check
+STEPS := deps fmt-check deny lint unit prove-slice fuzz-slice handover it demo-check helm-check
 
-.PHONY: help $(STEPS) test advisories crash-long demo bench engines helm-deps helm-docs helm-check-full image-check
+.PHONY: help $(STEPS) test advisories prove crash-long churn-long fuzz mutants demo bench engines helm-deps helm-docs helm-check-full image-check
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 17
 
-test: ## everything CI runs: deps, fmt-check, deny, lint, unit, it, demo-check, helm-check
+test: ## everything CI runs: deps, fmt-check, deny, lint, unit, prove-slice, fuzz-slice, handover, it, demo-check, helm-check
 	@scripts/steps.sh $(STEPS)
 
-deps: ## install or fetch what is missing: Java, Maven, Redis, Kafka, cargo-deny
+deps: ## install or fetch what is missing: Java, Maven, Redis, Kafka, strace, cargo-deny
 	@scripts/deps.sh
 
 fmt-check: ## the format of the code
@@ -40,11 +40,32 @@ advisories: ## known vulnerabilities and unmaintained crates; needs the network
 unit: ## the tests beside the code
 	@cargo test --locked --lib --bins
 
+prove-slice: ## a bounded slice of the proofs of the buffer
+	@cargo test --locked --test prove
+
+prove: ## the proofs of the buffer, all of them: crashes, faults, rot, a model (docs/proofs.md)
+	@cargo test --locked --release --test prove -- --full
+
+fuzz-slice: ## some seconds of each fuzz target, with the inputs that are kept
+	@DUALSTREAM_FUZZ_SECONDS=8 cargo test --locked --lib fuzz:: -- --nocapture
+
+fuzz: ## each fuzz target for DUALSTREAM_FUZZ_SECONDS (600); a failing input is kept in target/fuzz
+	@DUALSTREAM_FUZZ_SECONDS=$${DUALSTREAM_FUZZ_SECONDS:-600} cargo test --locked --release --lib fuzz:: -- --nocapture
+
+handover: ## the buffer's threads in many orders: no wake-up is lost (DUALSTREAM_INTERLEAVINGS, 400)
+	@cargo test --locked --test handover
+
 it: ## the integration tests: the real binary, a real Kafka, a real Redis
 	@cargo test --locked --test it
 
 crash-long: ## kill -9 DUALSTREAM_CRASH_ROUNDS times (200): at random moments, during recovery, while Kafka is down
 	@DUALSTREAM_CRASH_ROUNDS=$${DUALSTREAM_CRASH_ROUNDS:-200} cargo test --locked --test it crash:: -- --nocapture --test-threads 1
+
+churn-long: ## allocated disk through DUALSTREAM_CHURN_SECONDS (600) of filling, draining and kill -9
+	@DUALSTREAM_CHURN_SECONDS=$${DUALSTREAM_CHURN_SECONDS:-600} cargo test --locked --test it kernel::churn -- --nocapture
+
+mutants: ## take each sync, checksum, lock and order out in turn: its proof must fail (ARGS="NAME", ARGS=--write-docs)
+	@scripts/mutants.py $(ARGS)
 
 demo: ## everything in one process: an outage, the backlog, the recovery, the tally
 	@cargo build --locked --release

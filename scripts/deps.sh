@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Fetches what building and testing need and this machine lacks; says nothing and takes no time when all is here.
-#   tools     a C compiler, make, perl, pkg-config (librdkafka); Java 17, Maven, Redis (the integration tests)
+#   tools     a C compiler, make, perl, pkg-config (librdkafka); Java 17, Maven, Redis, strace, mkfs.ext4 (the
+#             integration tests); Python (make mutants)
 #   Kafka     .cache/kafka-<version>/libs, the jars of tests/kafka/pom.xml
 #   cargo-deny  .cache/tools, unless it is installed
 set -euo pipefail
@@ -28,6 +29,9 @@ missing_packages() {
     have perl || echo perl
     have pkg-config || echo pkg-config
     have setpriv || echo util-linux
+    have strace || echo strace
+    have mkfs.ext4 || [ -x /usr/sbin/mkfs.ext4 ] || echo e2fsprogs
+    have python3 || echo python3
 }
 
 as_root() {

@@ -39,4 +39,7 @@ mod backoff;
 pub mod cli;
 pub mod config;
 pub mod error;
+#[cfg(test)]
+mod fuzzing;
 pub mod shutdown;
+mod sync;

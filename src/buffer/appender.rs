@@ -4,11 +4,11 @@
 
 use super::error::AppendError;
 use super::log::frame;
-use super::shared::{Pending, Reply, Shared, Waiter, lock};
+use super::reply::{Reply, reply};
+use super::shared::{Pending, Shared, Waiter, lock};
 use super::{AppendOptions, Appended};
 use crate::event::Batch;
 use std::sync::Arc;
-use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 /// The write side of the buffer; clones share it.
@@ -65,13 +65,13 @@ impl Appender {
         if bytes > max {
             return Err(AppendError::TooLarge { bytes, max });
         }
-        let (reply, mut answer) = oneshot::channel();
+        let (reply, mut answer) = reply();
         let deadline = Instant::from_std(options.deadline);
         if let Submitted::Waits(ticket) = self.submit(batch, options, reply)? {
             let place = Place { shared: &self.shared, ticket };
             tokio::select! {
                 biased;
-                answered = &mut answer => return answered.unwrap_or_else(|_| Err(self.gone())),
+                answered = &mut answer => return answered.unwrap_or_else(|| Err(self.gone())),
                 () = tokio::time::sleep_until(deadline) => {
                     if place.leave() {
                         return Err(AppendError::Full(Box::new(self.shared.full_detail())));
@@ -79,16 +79,16 @@ impl Appender {
                 }
             }
         }
-        answer.await.unwrap_or_else(|_| Err(self.gone()))
+        answer.await.unwrap_or_else(|| Err(self.gone()))
     }
 
     /// Largest payload that one batch may have, in bytes (a batch never spans segments).
     pub fn max_batch_bytes(&self) -> u64 {
-        self.shared.plan.max_payload()
+        self.shared.plan.max_payload() - self.shared.keyring.overhead_bytes()
     }
 
     fn submit(&self, batch: Batch, options: AppendOptions, reply: Reply) -> Result<Submitted, AppendError> {
-        let stored_len = frame::stored_len(batch.payload().len() as u64);
+        let stored_len = frame::stored_len(batch.payload().len() as u64 + self.shared.keyring.overhead_bytes());
         let accepted_ms = self.shared.storage.now_ms();
         let receipts = options.receipts;
         let mut queue = lock(&self.shared.queue);
@@ -101,10 +101,10 @@ impl Appender {
         let slot = if queue.waiters.is_empty() { queue.capacity.admit(stored_len, u64::from(batch.count())) } else { None };
         if let Some(slot) = slot {
             queue.pending.push_back(Pending { batch, slot, accepted_ms, receipts, reply });
-            let sleeps = queue.committer_sleeps;
+            let wakes = queue.wakes_committer();
             // Not while the lock is held: the committer would wake up only to wait for it.
             drop(queue);
-            if sleeps {
+            if wakes {
                 self.shared.queue_changed.notify_one();
             }
             return Ok(Submitted::Admitted);

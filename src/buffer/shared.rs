@@ -1,18 +1,21 @@
 //! What the two sides of the buffer and its two threads share. One mutex per concern, each held for a few instructions and never across
 //! I/O. Order, where two are needed: queue before marks before segments.
 
+use super::Leased;
 use super::capacity::{Capacity, Plan, Slot};
 use super::error::{AppendError, FullDetail};
+use super::log::cipher::Keyring;
 use super::log::cursor::{MAX_PARTITIONS, Marks, PartitionMark, newest_that_fit};
 use super::log::segment::Segment;
 use super::log::storage::{Storage, Volume};
 use super::rates::Rates;
+use super::reply::Reply;
 use super::watermark::{Above, Watermark};
-use super::{Appended, Leased};
 use crate::event::{Batch, Seq};
 use crate::lifecycle::{AckWaiters, Counter, Ends, Gauge, Histogram, Receipt};
+use crate::sync::{Condvar, Mutex, MutexGuard};
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::sync::oneshot;
 
@@ -22,9 +25,6 @@ const RECENT_BYTES: usize = 4 << 20;
 const RECENT_FRAMES: usize = 4096;
 /// Entries of the age index; thinned out beyond.
 const MAX_AGES: usize = 4096;
-
-/// Told when a batch is durable, or why it is not.
-pub(crate) type Reply = oneshot::Sender<Result<Appended, AppendError>>;
 
 /// An admitted batch on its way to the committer.
 #[derive(Debug)]
@@ -58,8 +58,19 @@ pub(crate) struct Queue {
     pub(crate) closed: bool,
     /// The first storage failure: nothing is stored after it.
     pub(crate) failed: Option<String>,
-    /// The committer sleeps and wants to be woken.
-    pub(crate) committer_sleeps: bool,
+    /// The committer sleeps until this many batches are there; `usize::MAX` while it is awake. A wake-up costs a system call.
+    pub(crate) wake_at: usize,
+}
+
+impl Queue {
+    /// Whether to wake the committer now; says so once per sleep.
+    pub(crate) fn wakes_committer(&mut self) -> bool {
+        let wakes = self.pending.len() >= self.wake_at;
+        if wakes {
+            self.wake_at = usize::MAX;
+        }
+        wakes
+    }
 }
 
 /// How far things have come.
@@ -163,6 +174,7 @@ pub(crate) struct Shared {
     pub(crate) min_free_bytes: u64,
     pub(crate) volume: Volume,
     pub(crate) relay_id: [u8; 16],
+    pub(crate) keyring: Keyring,
     pub(crate) acks: Arc<AckWaiters>,
     pub(crate) queue: Mutex<Queue>,
     pub(crate) queue_changed: Condvar,
@@ -200,7 +212,7 @@ impl Shared {
             let Waiter { batch, accepted_ms, receipts, reply, .. } = waiter;
             queue.pending.push_back(Pending { batch, slot, accepted_ms, receipts, reply });
         }
-        if queue.committer_sleeps && !queue.pending.is_empty() {
+        if queue.wakes_committer() {
             self.queue_changed.notify_one();
         }
     }
@@ -220,10 +232,10 @@ impl Shared {
         }
         let failed = || Err(AppendError::StorageFailed { reason: reason.to_owned() });
         for pending in queue.pending.drain(..) {
-            drop(pending.reply.send(failed()));
+            pending.reply.send(failed());
         }
         for waiter in queue.waiters.drain(..) {
-            drop(waiter.reply.send(failed()));
+            waiter.reply.send(failed());
         }
     }
 

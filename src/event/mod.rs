@@ -2,6 +2,8 @@
 //!
 //! Deliberately absent: JSON. An event is scanned once, in ingest; from there on only spans into its bytes travel.
 
+#[cfg(test)]
+mod fuzz;
 mod record;
 
 use std::fmt;

@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     env,
+    ops::RangeInclusive,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -15,6 +16,7 @@ use crate::support::{
     order,
     relay::Relay,
     relay_builder::Builder,
+    report::Report,
     seed::Seed,
     wait,
 };
@@ -47,60 +49,33 @@ fn killed_at_random_moments_under_load() {
 }
 
 fn kill_at_random_moments(seed: &mut Seed, rounds: u64) {
-    let kafka = Kafka::shared();
-    let topic = topic(kafka);
+    let first_ms = now_ms();
+    let mut trial = Trial::start(Kafka::shared(), |builder| builder);
     let mut lives = Vec::new();
-    let started_ms = now_ms();
-    let mut relay = relay(kafka, &topic).start();
-    let load = Mixed::start(&relay);
     for round in 1..=rounds {
-        let started_ms = if round == 1 { started_ms } else { now_ms() };
+        let started_ms = if round == 1 { first_ms } else { now_ms() };
         if round > 1 {
-            relay.restart();
+            trial.relay.restart();
         }
-        lives.push(Life::live(started_ms, &relay, seed.millis(1..=1_200)));
+        lives.push(Life::live(started_ms, &trial.relay, seed.millis(1..=1_200)));
     }
     let last_ms = now_ms();
-    relay.restart();
-    load.wait_accepted(SOON);
-    let report = load.stop();
-    let ledger = drained(&relay);
-    assert_eq!(relay.stop(SOON), 0);
-
-    let records = read_topic(&kafka.bootstrap(), &topic);
-    let duplicates = report.assert_delivered(&records);
-    assert_ledger(&ledger, &records, duplicates);
-    assert_no_errors(&relay);
-    let statuses = report.statuses();
+    trial.relay.restart();
+    let ended = trial.end();
+    let statuses = ended.report.statuses();
     assert!(statuses.contains_key(&202) && statuses.contains_key(&200), "both levels of acknowledgement: {statuses:?}");
-    assert_repeats(&lives, last_ms, &records);
+    assert_repeats(&lives, last_ms, &ended.records);
 }
 
 // Goal: a crash while the relay recovers from a crash is just another crash.
 #[test]
 fn killed_again_while_it_recovers() {
     let mut seed = Seed::take();
-    let kafka = Kafka::shared();
-    let topic = topic(kafka);
-    let mut relay = relay(kafka, &topic).start();
-    let load = Mixed::start(&relay);
+    let mut trial = Trial::start(Kafka::shared(), |builder| builder);
     for _ in 0..rounds(8) {
-        load.wait_accepted(SOON);
-        relay.kill9();
-        for _ in 0..seed.number(1..=4) {
-            relay.restart_and_kill(seed.millis(0..=100));
-        }
-        relay.restart();
+        trial.kill_and_recover(&mut seed, 1..=4);
     }
-    load.wait_accepted(SOON);
-    let report = load.stop();
-    let ledger = drained(&relay);
-    assert_eq!(relay.stop(SOON), 0);
-
-    let records = read_topic(&kafka.bootstrap(), &topic);
-    let duplicates = report.assert_delivered(&records);
-    assert_ledger(&ledger, &records, duplicates);
-    assert_no_errors(&relay);
+    let _ = trial.end();
 }
 
 // Goal: kill -9 while Kafka is down, and again during the recovery of a long backlog, loses nothing and keeps the order.
@@ -108,40 +83,79 @@ fn killed_again_while_it_recovers() {
 fn killed_while_kafka_is_down() {
     let mut seed = Seed::take();
     let kafka = Kafka::start(1);
-    let topic = topic(&kafka);
     // Small segments, so that the backlog has many.
-    let settings = relay(&kafka, &topic).set("buffer.segment_bytes", "1MiB").set("ingest.max_body_bytes", "512KiB");
-    let mut relay = settings.set("ingest.max_event_bytes", "512KiB").set("ingest.max_batch_events", 1000).start();
-    let load = Mixed::start(&relay);
-    load.wait_accepted(SOON);
-    relay.wait_metric("drain_acked_total", SOON, |acked| acked > 0.0);
+    let mut trial = Trial::start(&kafka, |builder| {
+        let settings = builder.set("buffer.segment_bytes", "1MiB").set("ingest.max_body_bytes", "512KiB");
+        settings.set("ingest.max_event_bytes", "512KiB").set("ingest.max_batch_events", 1000)
+    });
+    trial.load.wait_accepted(SOON);
+    trial.relay.wait_metric("drain_acked_total", SOON, |acked| acked > 0.0);
     kafka.stop_broker(0);
     wait::until_ok("a checkpoint of the last ack", SOON, || {
-        let (here, on_disk) = (acked(&relay.status()["buffer"]["ledger"]), acked(&relay.buffer_info()["ends"]));
+        let (here, on_disk) = (acked(&trial.relay.status()["buffer"]["ledger"]), acked(&trial.relay.buffer_info()["ends"]));
         if here == on_disk { Ok(()) } else { Err(format!("{on_disk} of {here}")) }
     });
     for _ in 0..rounds(6) {
-        load.wait_accepted(SOON);
-        relay.kill9();
-        for _ in 0..seed.number(0..=2) {
-            relay.restart_and_kill(seed.millis(0..=100));
-        }
-        relay.restart();
+        trial.kill_and_recover(&mut seed, 0..=2);
     }
-    load.wait_accepted(SOON);
-    let segments = relay.status()["buffer"]["segments"].as_u64().unwrap();
+    trial.load.wait_accepted(SOON);
+    let segments = trial.relay.status()["buffer"]["segments"].as_u64().unwrap();
     assert!(segments > 5, "a long backlog, not {segments} segments");
     kafka.start_broker(0);
-    let report = load.stop();
-    let ledger = drained(&relay);
-    assert_eq!(relay.stop(SOON), 0);
-
-    let records = read_topic(&kafka.bootstrap(), &topic);
-    let duplicates = report.assert_delivered(&records);
-    assert_ledger(&ledger, &records, duplicates);
-    assert_no_errors(&relay);
+    let ended = trial.end();
     // Every ack was in a checkpoint before the first kill, so only what was in flight can have come twice.
-    assert!(duplicates as u64 <= WINDOW, "{duplicates} duplicates");
+    assert!(ended.duplicates as u64 <= WINDOW, "{} duplicates", ended.duplicates);
+}
+
+/// A relay under mixed load that is going to be killed.
+struct Trial<'a> {
+    kafka: &'a Kafka,
+    topic: String,
+    relay: Relay,
+    load: Mixed,
+}
+
+/// What was there in the end; nothing was lost and the order was kept.
+struct Ended {
+    report: Report,
+    records: Vec<Record>,
+    duplicates: usize,
+}
+
+impl<'a> Trial<'a> {
+    #[track_caller]
+    fn start(kafka: &'a Kafka, settings: impl Fn(Builder) -> Builder) -> Self {
+        let topic = topic(kafka);
+        let relay = settings(Relay::builder().kafka(&kafka.bootstrap(), &topic)).start();
+        let load = Mixed::start(&relay);
+        Self { kafka, topic, relay, load }
+    }
+
+    /// A kill under load, as many more during recovery, and a start that lasts.
+    #[track_caller]
+    fn kill_and_recover(&mut self, seed: &mut Seed, again: RangeInclusive<u64>) {
+        self.load.wait_accepted(SOON);
+        self.relay.kill9();
+        for _ in 0..seed.number(again) {
+            self.relay.restart_and_kill(seed.millis(0..=100));
+        }
+        self.relay.restart();
+    }
+
+    /// Lets everything arrive, stops the relay in good order, and compares what was answered with what Kafka has.
+    #[track_caller]
+    fn end(self) -> Ended {
+        self.load.wait_accepted(SOON);
+        let report = self.load.stop();
+        let ledger = drained(&self.relay);
+        assert_eq!(self.relay.stop(SOON), 0);
+        let records = read_topic(&self.kafka.bootstrap(), &self.topic);
+        let duplicates = report.assert_delivered(&records);
+        assert_ledger(&ledger, &records, duplicates);
+        assert_no_errors(&self.relay);
+        show(&[format!("{} events accepted, {} without an answer, {duplicates} duplicates", report.accepted(), report.unknown())]);
+        Ended { report, records, duplicates }
+    }
 }
 
 /// Kafka stamps each record with the time of its arrival, which tells the life that sent it.
@@ -149,10 +163,6 @@ fn topic(kafka: &Kafka) -> String {
     let name = unique("crash");
     kafka.create_topic(&name, 6, 1, &[("message.timestamp.type", "LogAppendTime")]);
     name
-}
-
-fn relay(kafka: &Kafka, topic: &str) -> Builder {
-    Relay::builder().kafka(&kafka.bootstrap(), topic)
 }
 
 /// From a start to a kill -9.

@@ -17,6 +17,7 @@ mod demo;
 mod flow;
 mod full;
 mod input;
+mod kernel;
 mod ops;
 mod outage;
 mod redis_trouble;

@@ -7,7 +7,7 @@
 //! Losing the cursor loses nothing: events are delivered again from the oldest segment. It is written lazily, and always before a
 //! segment that it has passed is reused.
 
-use super::frame::{u32_at, u64_at};
+use super::frame::{SEQ_MAX, u32_at, u64_at};
 use super::segment::FORMAT_VERSION;
 use super::storage::{OpenMode, Storage, StorageFile, read_full, write_full};
 use crate::lifecycle::Ends;
@@ -96,8 +96,14 @@ impl Cursor {
         let file = storage.open(CURSOR_NAME, OpenMode::Create)?;
         if file.size()? < CURSOR_BYTES {
             file.allocate(CURSOR_BYTES)?;
-            file.sync_data()?;
         }
+        if generation == 0 {
+            // Nothing could be read. What cannot be read today must not come back tomorrow with a higher generation than ours.
+            for slot in 0..2 {
+                write_full(&*file, &[0; 4096], slot * SLOT_LEN as u64)?;
+            }
+        }
+        file.sync_data()?;
         Ok(Self { file, generation })
     }
 
@@ -112,21 +118,25 @@ impl Cursor {
     }
 }
 
-/// Reads the newest good slot.
-pub(crate) fn read(file: &dyn StorageFile) -> io::Result<Found> {
+/// Reads the newest good slot. One that the disk does not give, tried twice, is a damaged one.
+pub(crate) fn read(file: &dyn StorageFile) -> Found {
     let mut best = Found::Nothing;
     for slot in 0..2 {
         let mut bytes = vec![0_u8; SLOT_LEN];
-        let n = read_full(file, &mut bytes, slot * SLOT_LEN as u64)?;
+        let mut give = || read_full(file, &mut bytes, slot * SLOT_LEN as u64);
+        let n = give().or_else(|_| give()).unwrap_or_else(|error| {
+            tracing::error!(slot, %error, "the disk cannot read a slot of the cursor: counted as damaged");
+            0
+        });
         match decode(&bytes[..n]) {
             Some(Ok((marks, generation))) if !matches!(best, Found::Marks(_, newer) if newer > generation) => {
                 best = Found::Marks(Box::new(marks), generation);
             }
-            Some(Err(version)) => return Ok(Found::Foreign(version)),
+            Some(Err(version)) => return Found::Foreign(version),
             _ => {}
         }
     }
-    Ok(best)
+    best
 }
 
 fn encode(marks: &Marks, generation: u64) -> Option<Vec<u8>> {
@@ -160,8 +170,16 @@ fn decode(bytes: &[u8]) -> Option<Result<(Marks, u64), u32>> {
     if version != FORMAT_VERSION {
         return Some(Err(version));
     }
-    let marks = postcard::from_bytes(&used[HEADER_LEN..]).ok()?;
+    let marks: Marks = postcard::from_bytes(&used[HEADER_LEN..]).ok().filter(can_be)?;
     Some(Ok((marks, u64_at(bytes, 16))))
+}
+
+/// Whether a relay may ever have written these marks.
+fn can_be(marks: &Marks) -> bool {
+    let Ends { acked, dead_lettered, purged, lost } = marks.ends;
+    let numbers = [marks.frontier, marks.durable_seq, marks.segment_id, acked, dead_lettered, purged, lost];
+    let in_order = |&(from, to): &(u64, u64)| (1..=to).contains(&from) && to <= SEQ_MAX;
+    numbers.iter().all(|number| *number <= SEQ_MAX) && marks.lost_above.iter().all(in_order)
 }
 
 fn slot_crc(bytes: &[u8]) -> u32 {
@@ -179,13 +197,13 @@ mod tests {
         let partition = |n| PartitionMark { topic: "x".repeat(249), partition: i32::MAX - n, seq: u64::MAX, offset: i64::MAX };
         let marks = Marks {
             ended_above: vec![u64::MAX; crate::buffer::watermark::MAX_SPAN / 64],
-            lost_above: vec![(u64::MAX, u64::MAX); MAX_LOST_RANGES],
+            lost_above: vec![(SEQ_MAX, SEQ_MAX); MAX_LOST_RANGES],
             partitions: newest_that_fit((0..512).map(partition).collect()),
             relay_id: [255; 16],
-            frontier: u64::MAX,
-            ends: Ends { acked: u64::MAX, dead_lettered: u64::MAX, purged: u64::MAX, lost: u64::MAX },
-            durable_seq: u64::MAX,
-            segment_id: u64::MAX,
+            frontier: SEQ_MAX,
+            ends: Ends { acked: SEQ_MAX, dead_lettered: SEQ_MAX, purged: SEQ_MAX, lost: SEQ_MAX },
+            durable_seq: SEQ_MAX,
+            segment_id: SEQ_MAX,
             clean: true,
         };
         assert!(marks.partitions.len() > 150);

@@ -36,7 +36,7 @@ impl Made {
     }
 
     fn segment(&self, segment_id: u64, base_seq: u64) -> Tail {
-        let header = SegmentHeader { segment_id, base_seq, salt: [1; 16], relay_id: RELAY, created_ms: 1, capacity: 1 << 16 };
+        let header = SegmentHeader { segment_id, base_seq, salt: [1; 16], relay_id: RELAY, created_ms: 1, capacity: 1 << 16, key_id: 0 };
         Tail { segment: segment::prepare(&self.storage, None, header).unwrap(), at: DATA_START, frames: 0 }
     }
 
@@ -58,6 +58,7 @@ impl Tail {
             payload_crc: crc32c::crc32c(&payload),
             frame_no: self.frames,
             kind: Kind::Data,
+            encrypted: false,
         };
         let at = self.at;
         write_full(&*self.segment.file, &header.encode(self.segment.header.seed(), at), at).unwrap();
@@ -65,6 +66,25 @@ impl Tail {
         self.frames += 1;
         self.at += header.stored_len();
         at + frame::HEADER_LEN as u64
+    }
+
+    /// Adds a mark: everything before `next_seq` is durable.
+    fn mark(&mut self, next_seq: u64) {
+        let (first_seq, durable_seq, frame_no) = (next_seq, next_seq - 1, self.frames);
+        let header = FrameHeader {
+            first_seq,
+            durable_seq,
+            accepted_ms: 1,
+            count: 0,
+            len: 0,
+            payload_crc: 0,
+            frame_no,
+            kind: Kind::Mark,
+            encrypted: false,
+        };
+        write_full(&*self.segment.file, &header.encode(self.segment.header.seed(), self.at), self.at).unwrap();
+        self.frames += 1;
+        self.at += header.stored_len();
     }
 
     fn rot(&self, at: u64) {
@@ -131,6 +151,18 @@ fn seqs_go_on_after_the_highest_that_was_durable() {
     let found = made.recover();
     assert!(found.report.lost.contains(&(4, 9)) && found.report.lost.iter().all(|(from, to)| *from >= 4 && *to <= 9));
     assert_eq!(found.next_seq, 10);
+}
+
+// Goal: the same where all that is left of the lost events is the mark that proves them: their seqs are not given again.
+#[test]
+fn seqs_that_only_a_mark_knows_are_not_given_again() {
+    let made = Made::with_cursor(0);
+    let mut tail = made.segment(1, 1);
+    let only = tail.frame(1, 0);
+    tail.mark(4);
+    tail.rot(only);
+    let found = made.recover();
+    assert_eq!((found.report.lost.first(), found.next_seq, found.segments.len()), (Some(&(1, 3)), 4, 0));
 }
 
 // Goal: losing the cursor repeats events and raises no false alarm about events that were delivered long ago.

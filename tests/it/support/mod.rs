@@ -3,7 +3,7 @@
 //! From the bottom up: waiting, chance and cleaning up ([`wait`], [`seed`], [`scratch`], [`ports`], [`process`]); the engines
 //! ([`kafka`], [`redis`]) and what arrives in them ([`consume`], [`order`], [`subscriber`]); the relay ([`relay`]) and
 //! the ways to talk to it ([`http`], [`raw`], [`command`]); many writers at once and what became of their events ([`load`],
-//! [`mixed`], [`report`]).
+//! [`mixed`], [`report`]), and what they take on the disk ([`disk_watch`]).
 //!
 //! Helpers panic with a sentence that says what was expected and what was seen. None sleeps for a fixed time: each
 //! polls a condition until a deadline. Whatever a test starts is gone when the test ends, also when it is killed.
@@ -32,6 +32,7 @@ pub mod relay;
 pub mod relay_builder;
 pub mod socket;
 
+pub mod disk_watch;
 pub mod load;
 pub mod mixed;
 pub mod report;

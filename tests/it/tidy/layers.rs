@@ -6,14 +6,15 @@ use super::source::{SourceFile, sources};
 
 /// What a part of the crate may name besides itself. Ingest appends to the buffer and the drain reads from it through handles that
 /// the assembly gives them; ops shows what all stages tell about themselves; only the assembly knows all.
-const MAY_NAME: [(&str, &[&str]); 12] = [
+const MAY_NAME: [(&str, &[&str]); 13] = [
     ("error", &[]),
+    ("sync", &[]),
     ("backoff", &[]),
     ("event", &["error", "config"]),
     ("config", &["error", "event"]),
     ("lifecycle", &["error", "event"]),
     ("shutdown", &["error", "config"]),
-    ("buffer", &["error", "event", "config", "lifecycle"]),
+    ("buffer", &["error", "sync", "event", "config", "lifecycle"]),
     ("ingest", &["error", "event", "config", "lifecycle", "buffer"]),
     ("drain", &["error", "backoff", "event", "config", "lifecycle", "buffer"]),
     ("notify", &["error", "backoff", "event", "config", "lifecycle"]),

@@ -2,5 +2,6 @@
 //! is left to the tools (`make fmt-check lint`).
 
 mod layers;
+mod mutants;
 mod rules;
 mod source;

@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 
 mod binary;
 mod cloudevents;
+mod fuzz;
 mod json;
 mod properties;
 

@@ -1,0 +1,125 @@
+//! How a group's writers learn that it is durable: the committer answers one of them, and that one, on its own thread, all others.
+//!
+//! Answering wakes a task, which costs the committer a few microseconds each, and often a system call, while the disk has nothing to
+//! do. A task that runs already wakes its neighbours for next to nothing, while the next group is on its way to the disk.
+//! Invariant: whatever becomes of the chosen one (it may be gone, or go before it looks), everybody is answered.
+
+use super::Appended;
+use super::error::AppendError;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use tokio::sync::oneshot;
+
+/// Tells one writer what became of its batch.
+#[derive(Debug)]
+pub(crate) struct Reply(oneshot::Sender<Message>);
+
+/// What a writer awaits; resolves to `None` when the committer went away without an answer.
+#[derive(Debug)]
+pub(crate) struct Answer(oneshot::Receiver<Message>);
+
+#[derive(Debug)]
+struct Message {
+    result: Result<Appended, AppendError>,
+    others: Others,
+}
+
+/// Answers that are yet to be given; dropping gives them.
+#[derive(Debug, Default)]
+struct Others(Vec<(Reply, Appended)>);
+
+impl Drop for Others {
+    fn drop(&mut self) {
+        for (reply, appended) in self.0.drain(..) {
+            reply.send(Ok(appended));
+        }
+    }
+}
+
+/// A reply and its answer.
+pub(crate) fn reply() -> (Reply, Answer) {
+    let (sender, receiver) = oneshot::channel();
+    (Reply(sender), Answer(receiver))
+}
+
+impl Reply {
+    /// Answers. A writer that hung up has its batch stored all the same.
+    pub(crate) fn send(self, result: Result<Appended, AppendError>) {
+        drop(self.0.send(Message { result, others: Others::default() }));
+    }
+}
+
+/// Answers a whole group, through the first writer that is still there.
+pub(crate) fn send_all(group: Vec<(Reply, Appended)>) {
+    let mut others = Others(group);
+    while let Some((Reply(first), appended)) = others.0.pop() {
+        match first.send(Message { result: Ok(appended), others }) {
+            Ok(()) => return,
+            Err(unsent) => others = unsent.others,
+        }
+    }
+}
+
+impl Future for Answer {
+    type Output = Option<Result<Appended, AppendError>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(cx).map(|message| {
+            let Message { result, others } = message.ok()?;
+            drop(others);
+            Some(result)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Seq;
+
+    fn group(count: u64) -> (Vec<(Reply, Appended)>, Vec<Answer>) {
+        let appended = |seq| Appended { first_seq: Seq(seq), count: 1, durable: true };
+        let pair = |seq| {
+            let (reply, answer) = reply();
+            ((reply, appended(seq)), answer)
+        };
+        (1..=count).map(pair).unzip()
+    }
+
+    async fn seqs(answers: Vec<Answer>) -> Vec<u64> {
+        let mut seqs = Vec::new();
+        for answer in answers {
+            seqs.push(answer.await.unwrap().unwrap().first_seq.0);
+        }
+        seqs
+    }
+
+    // Goal: every writer of a group gets its own answer.
+    #[tokio::test]
+    async fn answers_everybody() {
+        let (replies, mut answers) = group(9);
+        send_all(replies);
+        // The last one carries the rest.
+        answers.reverse();
+        assert_eq!(seqs(answers).await, [9, 8, 7, 6, 5, 4, 3, 2, 1]);
+    }
+
+    // Goal: a client that hangs up, before or just after it was chosen to tell the others, leaves nobody without an answer.
+    #[tokio::test]
+    async fn hanging_up_costs_the_others_nothing() {
+        let (replies, mut answers) = group(9);
+        let (before, after) = (answers.pop(), answers.pop());
+        drop(before);
+        send_all(replies);
+        drop(after);
+        assert_eq!(seqs(answers).await, [1, 2, 3, 4, 5, 6, 7]);
+    }
+
+    // Goal: a committer that ends without an answer does not leave its writers waiting.
+    #[tokio::test]
+    async fn no_answer_is_noticed() {
+        let (reply, answer) = reply();
+        drop(reply);
+        assert!(answer.await.is_none());
+    }
+}
