@@ -58,11 +58,13 @@ const withoutTLS = "OpenSSL not available at build time"
 func relayTakes(t *testing.T, name, text string) {
 	t.Helper()
 	// Paths of the container do not exist here; what is in the files is not this check's affair.
-	secret := filepath.Join(t.TempDir(), "redis-url")
-	if err := os.WriteFile(secret, []byte("redis://redis:6379/"), 0o600); err != nil {
-		t.Fatal(err)
+	for name, holds := range map[string]string{"redis-url": "redis://redis:6379/", "buffer-keys": strings.Repeat("0123456789abcdef", 4) + "\n"} {
+		file := filepath.Join(t.TempDir(), name)
+		if err := os.WriteFile(file, []byte(holds), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		text = strings.ReplaceAll(text, "/etc/dualstream/secrets/"+name, file)
 	}
-	text = strings.ReplaceAll(text, "/etc/dualstream/secrets/redis-url", secret)
 	said := relayCheck(t, text, nil)
 	if said == "" {
 		return

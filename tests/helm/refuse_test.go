@@ -26,6 +26,7 @@ func TestMistakesAreRefused(t *testing.T) {
 		{"config.buffer.max_bytes=lots", []string{"config.buffer.max_bytes is \"lots\"", "write a whole number"}},
 		{"config.shutdown.grace=25sec", []string{"config.shutdown.grace is \"25sec\"", "such as 25s"}},
 		{"config.buffer.dir=/data", []string{"config.buffer.dir is set by the chart", "storage.type"}},
+		{"config.buffer.encryption_key_file=/k", []string{"config.buffer.encryption_key_file is set by the chart", "encryption.keys.secret"}},
 		{"config.ingest.socket=/s", []string{"config.ingest.socket is set by the chart", "socket.directory"}},
 		{"config.ops.probe_listen=:1", []string{"config.ops.probe_listen is set by the chart", "probes.port"}},
 		{"config.redis.url_file=/f", []string{"config.redis.url_file is set by the chart", "redis.url.secret"}},

@@ -132,7 +132,7 @@ func TestSecretsStayInSecrets(t *testing.T) {
 		}
 	}
 	stream := render(t, caseNamed(t, "everything"))
-	for _, file := range []string{"kafka-ca.crt", "kafka-user.crt", "kafka-user.key", "redis-url"} {
+	for _, file := range []string{"kafka-ca.crt", "kafka-user.crt", "kafka-user.key", "redis-url", "buffer-keys"} {
 		if !strings.Contains(stream, "path: "+file) || !strings.Contains(stream, "/etc/dualstream/secrets/"+file) {
 			t.Errorf("%s is not mounted and used", file)
 		}

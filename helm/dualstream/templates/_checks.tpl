@@ -10,6 +10,7 @@ What cannot work is refused here, with the value and the cure. Renders nothing.
 {{- end }}
 {{- range $key, $cure := dict
   "buffer.dir" "the chart mounts the volume of the buffer; choose it with storage.type"
+  "buffer.encryption_key_file" "the chart mounts the secret; use encryption.keys.secret"
   "ingest.socket" "the chart mounts the socket; use socket.enabled and socket.directory"
   "ops.probe_listen" "the chart wires the probes; use probes.port"
   "redis.url_file" "the chart mounts the secret; use redis.url.secret" }}

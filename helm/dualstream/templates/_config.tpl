@@ -59,6 +59,9 @@ The relay's configuration file.
 {{- if .Values.socket.enabled }}
 {{- $_ := set $config.ingest "socket" (printf "%s/ingest.sock" .Values.socket.directory) }}
 {{- end }}
+{{- if .Values.encryption.keys.secret }}
+{{- $_ := set $config.buffer "encryption_key_file" "/etc/dualstream/secrets/buffer-keys" }}
+{{- end }}
 {{- if .Values.redis.url.secret }}
 {{- $_ := set $config.redis "url_file" "/etc/dualstream/secrets/redis-url" }}
 {{- end }}
