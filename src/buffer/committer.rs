@@ -139,7 +139,7 @@ impl Committer {
     pub fn run(mut self, heartbeat: &Heartbeat) {
         loop {
             let work = self.next_work(heartbeat);
-            if self.act(work).is_break() {
+            if self.act(&work).is_break() {
                 return;
             }
         }
@@ -162,10 +162,10 @@ impl Committer {
             return ControlFlow::Continue(());
         };
         drop(queue);
-        self.act(work)
+        self.act(&work)
     }
 
-    fn act(&mut self, work: Work) -> ControlFlow<()> {
+    fn act(&mut self, work: &Work) -> ControlFlow<()> {
         let done = match work {
             Work::Group => self.commit(),
             Work::Mark => self.write_mark(),

@@ -9,7 +9,7 @@ use super::log::frame::{FrameHeader, Kind};
 use super::log::quarantine::{self, Note};
 use super::log::scan::{Found, Scanner};
 use super::log::segment::{DATA_START, Segment};
-use super::shared::{Position, Shared, lock};
+use super::shared::{MarkBook, Position, Shared, lock};
 use super::watermark::MAX_SPAN;
 use crate::event::Seq;
 use crate::sync::Ordering;
@@ -18,7 +18,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
 
-/// So often in a row the disk may give nothing of a stretch before that stretch counts as damaged: the drain tries again with growing
+/// So often the disk may give nothing of a stretch before that stretch counts as damaged: the drain tries again with growing
 /// pauses, and a device that was away for a moment must not be taken for rot.
 const READ_TRIES: u32 = 12;
 
@@ -57,8 +57,8 @@ pub struct Reader {
     scanner: Scanner,
     /// Of the segment with this id.
     cipher: Option<(u64, Cipher)>,
-    /// How often in a row the disk gave nothing.
-    unread: u32,
+    /// Where the disk gave nothing, as segment id and offset, and how often.
+    unread: (u64, u64, u32),
     leases: VecDeque<Lease>,
     /// From this seq on nothing was ever leased, so nothing but what was purged can be at its end: spares a lock per event.
     fresh_from: u64,
@@ -85,8 +85,8 @@ impl Reader {
             (marks.watermark.frontier() + 1, marks.watermark.highest_ended() + 1)
         };
         let (scanner, leases) = (Scanner::default(), VecDeque::new());
-        let segment = Weak::new();
-        Self { shared, next_seq, segment_id: 0, offset: DATA_START, segment, scanner, cipher: None, unread: 0, leases, fresh_from }
+        let (segment, unread) = (Weak::new(), (0, 0, 0));
+        Self { shared, next_seq, segment_id: 0, offset: DATA_START, segment, scanner, cipher: None, unread, leases, fresh_from }
     }
 
     /// A handle that ends [`Reader::wait`] early.
@@ -129,13 +129,20 @@ impl Reader {
     pub fn wait(&self, timeout: Duration) {
         let mut marks = lock(&self.shared.marks);
         marks.reader_sleeps = true;
-        let nothing = |marks: &mut super::shared::MarkBook| {
-            let held_back = self.next_seq > marks.watermark.frontier() + MAX_SPAN as u64;
-            (marks.durable < self.next_seq || held_back) && !marks.woken
-        };
+        let nothing = |marks: &mut MarkBook| self.has_nothing(marks) && !marks.woken;
         let (mut marks, _) = self.shared.marks_changed.wait_timeout_while(marks, timeout, nothing).unwrap_or_else(PoisonError::into_inner);
         marks.woken = false;
         marks.reader_sleeps = false;
+    }
+
+    fn has_nothing(&self, marks: &MarkBook) -> bool {
+        marks.durable < self.next_seq || self.next_seq > marks.watermark.frontier() + MAX_SPAN as u64
+    }
+
+    /// Whether [`Reader::wait`] would wait.
+    #[cfg(test)]
+    pub(super) fn would_wait(&self) -> bool {
+        self.has_nothing(&lock(&self.shared.marks))
     }
 
     /// Marks events as acknowledged by Kafka, in any order. Already acknowledged ones are ignored (returns how many were new).
@@ -268,7 +275,6 @@ impl Reader {
         }
         let frame = Leased { first_seq: Seq(header.first_seq), count: header.count, accepted_ms: header.accepted_ms, payload };
         self.lease(position, &frame);
-        self.unread = 0;
         self.scanner.insist(true);
         Some(frame)
     }
@@ -360,8 +366,10 @@ impl Reader {
     /// The disk gave nothing of a stretch: an error, until it has given nothing so often that the stretch counts as damaged. Not while the
     /// storage has failed as a whole: then nothing is known about what is on it.
     fn gave_nothing(&mut self, segment: &Segment, source: std::io::Error) -> Result<(), ReadError> {
-        self.unread += 1;
-        if self.unread < READ_TRIES || lock(&self.shared.queue).failed.is_some() {
+        let (segment_id, offset, tries) = self.unread;
+        let tries = if (segment_id, offset) == (segment.id(), self.offset) { tries.saturating_add(1) } else { 1 };
+        self.unread = (segment.id(), self.offset, tries);
+        if tries < READ_TRIES || lock(&self.shared.queue).failed.is_some() {
             return Err(self.read_error(segment, source));
         }
         tracing::error!(file = segment.name, offset = self.offset, error = %source, "the disk gives nothing here, again and again: counted as damaged");

@@ -361,6 +361,26 @@ fn rot_is_reported_by_seq_and_skipped() {
     again.close();
 }
 
+// Goal: a relay whose newest events are gone does not burn a core waiting for them.
+#[test]
+fn a_lost_end_is_not_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    for n in 0..2 {
+        let buffer = open(&config(dir.path(), 1 << 20));
+        let _ = buffer.append(batch(&values(n * 5..n * 5 + 5)), Duration::ZERO).unwrap();
+        buffer.close();
+    }
+    let newest = segment_files(dir.path()).into_iter().rfind(|path| contains(path, b"event 9")).unwrap();
+    std::fs::remove_file(newest).unwrap();
+    let mut buffer = open(&config(dir.path(), 1 << 20));
+    assert_eq!(buffer.unended(), (1..=5).collect::<Vec<_>>());
+    assert!(buffer.reader.would_wait());
+    let _ = buffer.reader.ack(&(1..=5).map(Seq).collect::<Vec<_>>());
+    assert!(buffer.reader.next_frame().unwrap().is_none() && buffer.reader.would_wait());
+    assert_eq!((buffer.reader.acked(), buffer.gauges.snapshot().ledger.ends.lost), (Seq(10), 5));
+    buffer.close();
+}
+
 // Goal: without its cursor the buffer still opens, keeps its identity, and delivers everything again.
 #[test]
 fn a_lost_cursor_only_repeats() {

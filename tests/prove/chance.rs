@@ -1,6 +1,6 @@
 //! Chance from a seed: the same seed gives the same choices on every machine.
 
-/// A small generator (SplitMix64).
+/// A small generator (`SplitMix64`).
 #[derive(Clone, Debug)]
 pub struct Chance(u64);
 

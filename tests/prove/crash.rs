@@ -25,7 +25,7 @@ pub fn every(scope: &Scope) -> Line {
         let style = Style::short(&mut chance);
         // Half of the lives begin on files that were used before, so that old bytes lie where new frames go.
         let before =
-            seed.is_multiple_of(2).then(|| Style { steps: 150, event_bytes: 20_000, events: 2, gaps: 0, restarts: false, ..style });
+            seed.is_multiple_of(2).then_some(Style { steps: 150, event_bytes: 20_000, events: 2, gaps: 0, restarts: false, ..style });
         let mut trial = Trial::new(seed);
         if let Err((step, what)) = trial.every(style, before, time) {
             trial.tally.fail(seed, step, what);
@@ -113,8 +113,19 @@ impl Trial {
                 let choices = moments[at].world.choose(&opens, &mut self.chance);
                 self.crash(&book, &expect, version, &moments[at], &opens, &choices)?;
             }
+            self.kill(&book, &expect, &moments[at])?;
         }
         Ok(())
+    }
+
+    /// kill -9, a start that reads what the kernel still has in its cache, and then power fails: what was read once has to be there again.
+    fn kill(&mut self, book: &Book, expect: &Expect, moment: &Moment) -> Result<(), Wrong> {
+        let here = || format!("kill -9 after call {} ({})", moment.number, moment.what);
+        let disk = Disk::new(moment.world.clone(), ROOMY, moment.number);
+        disk.remember();
+        self.tally.cases += 1;
+        let (_relay, seen) = reopen(&disk, book, expect).map_err(|what| (here(), what))?;
+        self.crash_again(book, expect, &disk, &seen).map_err(|(step, what)| (format!("{}; then {step}", here()), what))
     }
 
     /// The life ends in good order, or in the middle.

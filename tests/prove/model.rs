@@ -5,7 +5,7 @@
 
 use crate::chance::Chance;
 use crate::disk::{Disk, World};
-use crate::life::book::{Answer, Book, Expect};
+use crate::life::book::{Answer, Book, Expect, frontier};
 use crate::life::verify::{after_a_crash, books_balance, within_bound};
 use crate::life::{ROOMY, Relay, config};
 use crate::proof::{Line, Scope, Tally, run};
@@ -49,8 +49,7 @@ struct Queue {
 
 impl Queue {
     fn frontier(&self) -> u64 {
-        // What is at its end in one piece from the beginning.
-        (1..).take_while(|seq| self.ended.contains(seq)).last().unwrap_or(0)
+        frontier(&self.ended)
     }
 
     fn store(&mut self, first: u64, batch: usize, count: u64) -> Result<(), String> {

@@ -23,7 +23,7 @@ use super::names::{is_known, is_ours};
 use super::quarantine::{self, Note};
 use super::scan::{Found, Scanner};
 use super::segment::{self, DATA_START, HeaderProblem, SEAL_RECOVERED, Seal, Segment};
-use super::storage::{OpenMode, Storage, read_full};
+use super::storage::{OpenMode, Storage, StorageFile, read_full};
 use crate::buffer::OpenError;
 use std::collections::VecDeque;
 use std::io;
@@ -74,7 +74,7 @@ impl Candidate {
 /// Opens what is there. The lock is held and the directory exists.
 pub(crate) fn recover(storage: &dyn Storage, quarantine_budget: u64) -> Result<Recovered, OpenError> {
     let names = list(storage)?;
-    let (marks, generation, cursor_lost) = read_cursor(storage, &names)?;
+    let (marks, generation, cursor_lost) = read_cursor(storage, &names, quarantine_budget)?;
     let mut report = Report { unclean: !marks.clean, cursor_lost, ..Report::default() };
     let mut spares: Vec<String> = names.iter().filter(|name| segment::number_in(name, "spare-").is_some()).cloned().collect();
     let mut kept = open_segments(storage, &names, &mut report)?;
@@ -82,8 +82,8 @@ pub(crate) fn recover(storage: &dyn Storage, quarantine_budget: u64) -> Result<R
 
     let was_durable = kept.iter().map(Candidate::durable_before).fold(marks.durable_seq, u64::max);
     // A file may have been copied under a name that is not its own: no new segment may ever be given that name.
-    let named = kept.iter().filter_map(|c| segment::number_in(&c.name, "seg-"));
-    let next_segment_id = kept.iter().map(|c| c.segment.id()).chain(named).chain([marks.segment_id]).max().unwrap_or(0) + 1;
+    let numbers = kept.iter().filter_map(|c| segment::number_in(&c.name, "seg-"));
+    let next_segment_id = kept.iter().map(|c| c.segment.id()).chain(numbers).chain([marks.segment_id]).max().unwrap_or(0) + 1;
     let mut segments = VecDeque::new();
     let mut ages = Vec::new();
     let mut next_seq = marks.frontier + 1;
@@ -152,7 +152,7 @@ fn list(storage: &dyn Storage) -> Result<Vec<String>, OpenError> {
     }
 }
 
-fn read_cursor(storage: &dyn Storage, names: &[String]) -> Result<(Marks, u64, bool), OpenError> {
+fn read_cursor(storage: &dyn Storage, names: &[String], budget: u64) -> Result<(Marks, u64, bool), OpenError> {
     if !names.iter().any(|name| name == CURSOR_NAME) {
         let fresh = !names.iter().any(|name| segment::number_in(name, "seg-").is_some());
         return Ok((Marks { clean: fresh, ..Marks::default() }, 0, !fresh));
@@ -162,8 +162,24 @@ fn read_cursor(storage: &dyn Storage, names: &[String]) -> Result<(Marks, u64, b
     file.sync_data().map_err(fail)?;
     match cursor::read(&*file) {
         CursorFound::Marks(marks, generation) => Ok((*marks, generation, false)),
-        CursorFound::Nothing => Ok((Marks::default(), 0, true)),
+        CursorFound::Nothing => {
+            // Without segments it is one that was just being made.
+            if names.iter().any(|name| segment::number_in(name, "seg-").is_some()) {
+                keep_cursor(storage, &*file, budget);
+            }
+            Ok((Marks::default(), 0, true))
+        }
         CursorFound::Foreign(version) => Err(foreign(storage, CURSOR_NAME, version)),
+    }
+}
+
+/// Keeps what there is of a cursor of which no slot can be read: it will be written over.
+fn keep_cursor(storage: &dyn Storage, file: &dyn StorageFile, budget: u64) {
+    let reason = "no slot of the cursor can be read";
+    let bytes = file.size().unwrap_or(0);
+    let note = Note { reason, file: CURSOR_NAME, offset: 0, bytes, lost_seqs: None, at_ms: storage.now_ms() };
+    if let Err(error) = quarantine::set_aside(storage, file, &note, budget) {
+        tracing::warn!(%error, "cannot keep a copy of the damaged cursor in quarantine");
     }
 }
 

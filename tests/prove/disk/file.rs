@@ -105,7 +105,7 @@ impl File {
                 self.disk.set_sector(number, content);
             }
             if chance.one_in(2) {
-                self.cache.set_sector(number, &self.disk.sector(number).to_owned());
+                self.cache.set_sector(number, self.disk.sector(number));
             }
         }
         if let Some(size) = self.sizes.get(chance.index(self.sizes.len() + 1)) {

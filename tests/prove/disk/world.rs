@@ -133,12 +133,9 @@ impl World {
         let mut choices: Vec<usize> = Vec::with_capacity(opens.len());
         for (at, (_, ways)) in opens.iter().enumerate() {
             choices.push(match style {
-                0 => 0,
-                1 => ways - 1,
-                2 if at == special => chance.index(*ways),
-                2 => ways - 1,
-                3 if at == special => chance.index(*ways),
-                3 => 0,
+                2 | 3 if at == special => chance.index(*ways),
+                0 | 3 => 0,
+                1 | 2 => ways - 1,
                 4 => (ways - 1) * usize::from(at < special),
                 5 => (ways - 1) * usize::from(at >= special),
                 _ => chance.index(*ways),

@@ -160,6 +160,11 @@ impl Book {
     }
 }
 
+/// The last seq of what has ended in one piece from the beginning.
+pub fn frontier(ended: &BTreeSet<u64>) -> u64 {
+    ended.iter().zip(1..).take_while(|(seq, expected)| *seq == expected).count() as u64
+}
+
 /// What a reopened buffer owes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expect {
@@ -176,7 +181,7 @@ pub struct Expect {
 impl Expect {
     /// The contiguous frontier of what was acknowledged.
     pub fn frontier(&self) -> u64 {
-        (1..).take_while(|seq| self.ended.contains(seq)).last().unwrap_or(0)
+        frontier(&self.ended)
     }
 
     /// The highest seq that anybody has seen.

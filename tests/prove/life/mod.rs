@@ -71,7 +71,7 @@ struct Stamp {
 
 impl Wake for Stamp {
     fn wake(self: Arc<Self>) {
-        let _ = self.at.compare_exchange(u64::MAX, self.disk.number(), Ordering::Relaxed, Ordering::Relaxed);
+        let _ = self.at.fetch_min(self.disk.number(), Ordering::Relaxed);
     }
 }
 
@@ -185,9 +185,8 @@ impl Relay {
         for _ in 0..frames {
             match self.reader.next_frame() {
                 Ok(Some(frame)) => book.lease(&frame, self.loops.disk.number(), |seq| self.reader.is_acked(Seq(seq)))?,
-                Ok(None) => break,
-                // The drain comes back later.
-                Err(_) => break,
+                // After an error the drain comes back later.
+                Ok(None) | Err(_) => break,
             }
         }
         Ok(())

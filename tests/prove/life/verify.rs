@@ -46,7 +46,7 @@ pub fn read_out(relay: &mut Relay, book: &Book) -> Result<Seen, String> {
 /// A crash, and nothing worse: I1 to I5, I7, I9, I10, I12, I13 and the ledger.
 pub fn after_a_crash(book: &Book, expect: &Expect, relay: &mut Relay, disk: &Disk) -> Result<Seen, String> {
     let seen = read_out(relay, book)?;
-    known_or_in_flight(book, expect, &seen)?;
+    known_or_in_flight(expect, &seen)?;
     for (seq, number) in expect.owed(book) {
         if !seen.unended.contains(&seq) {
             return Err(format!("seq {seq} (batch {number}) was answered, is not acknowledged, and is gone"));
@@ -71,7 +71,7 @@ pub fn after_a_crash(book: &Book, expect: &Expect, relay: &mut Relay, disk: &Dis
 }
 
 /// Nothing comes that was not sent, nor with another seq, nor out of order.
-pub fn known_or_in_flight(book: &Book, expect: &Expect, seen: &Seen) -> Result<(), String> {
+pub fn known_or_in_flight(expect: &Expect, seen: &Seen) -> Result<(), String> {
     let mut before = None;
     for (first, number) in &seen.frames {
         match expect.must.get(first) {

@@ -30,7 +30,15 @@ struct Maker {
 /// All of them.
 pub fn stores(time: &tokio::runtime::Runtime) -> Result<Vec<Store>, String> {
     let _time = time.enter();
-    Ok(vec![stopped()?, crashed("crashed after a mark", true)?, crashed("crashed in the middle", false)?, torn()?, refused()?, recycled()?])
+    Ok(vec![
+        stopped()?,
+        crashed("crashed after a mark", true)?,
+        crashed("crashed in the middle", false)?,
+        torn()?,
+        refused()?,
+        recycled()?,
+        freed()?,
+    ])
 }
 
 impl Maker {
@@ -114,9 +122,7 @@ fn crashed(name: &'static str, marked: bool) -> Result<Store, String> {
         relay.commit(&mut maker.book, true);
     }
     let mut store = maker.store(name, if marked { u64::MAX } else { unproven_from });
-    let newest =
-        |(name, _): (&String, _)| store.world.content(name).is_some_and(|bytes| bytes[8192..].starts_with(b"DSF1")).then(|| name.clone());
-    store.tail = store.world.names().all().filter(|(name, _)| name.starts_with("seg-")).filter_map(newest).last().ok_or("no tail")?;
+    store.tail = tail(&store).ok_or("no tail")?;
     store.unseen_from = unproven_from;
     relay.die();
     Ok(store)
@@ -217,4 +223,31 @@ fn recycled() -> Result<Store, String> {
         return Err("nothing is left in it".to_owned());
     }
     Ok(maker.store("recycled", u64::MAX))
+}
+
+/// Crashed right after a segment was freed: the cursor's older slot is from before. The tail holds one request, and a mark.
+fn freed() -> Result<Store, String> {
+    let mut maker = Maker::new(16);
+    let relay = maker.session(3)?;
+    maker.stop(relay);
+    let mut relay = maker.session(1)?;
+    relay.commit(&mut maker.book, true);
+    let spares = |maker: &Maker| maker.disk.world().names().all().filter(|(name, _)| name.starts_with("spare-")).count();
+    let before = spares(&maker);
+    maker.ack(&mut relay, 1..=6)?;
+    if spares(&maker) <= before {
+        return Err("no segment was freed".to_owned());
+    }
+    let unseen_from = relay.gauges.snapshot().durable_seq + 1;
+    let mut store = maker.store("crashed after freeing", u64::MAX);
+    store.tail = tail(&store).ok_or("no tail")?;
+    store.unseen_from = unseen_from;
+    relay.die();
+    Ok(store)
+}
+
+/// The newest segment that holds anything.
+fn tail(store: &Store) -> Option<String> {
+    let holds = |name: &str| store.world.content(name).is_some_and(|bytes| bytes.get(8192..).is_some_and(|data| data.starts_with(b"DSF1")));
+    store.world.names().all().map(|(name, _)| name).filter(|name| name.starts_with("seg-") && holds(name)).last().cloned()
 }
