@@ -8,8 +8,11 @@ use std::sync::{Arc, Mutex};
 /// 2026-01-01T00:00:00Z.
 pub(super) const BORN_MS: u64 = 1_767_225_600_000;
 
-/// Every case: its name, which is its folder's, and what makes it.
-pub(super) const CASES: [(&str, fn() -> Image); 8] = [
+/// The name of a case, which is its folder's, and what makes it.
+type Case = (&'static str, fn() -> Image);
+
+/// Every case.
+pub(super) const CASES: [Case; 8] = [
     ("empty", empty),
     ("unsealed", unsealed),
     ("sealed", sealed),
