@@ -84,11 +84,11 @@ impl Appender {
 
     /// Largest payload that one batch may have, in bytes (a batch never spans segments).
     pub fn max_batch_bytes(&self) -> u64 {
-        self.shared.plan.max_payload()
+        self.shared.plan.max_payload() - self.shared.keyring.overhead_bytes()
     }
 
     fn submit(&self, batch: Batch, options: AppendOptions, reply: Reply) -> Result<Submitted, AppendError> {
-        let stored_len = frame::stored_len(batch.payload().len() as u64);
+        let stored_len = frame::stored_len(batch.payload().len() as u64 + self.shared.keyring.overhead_bytes());
         let accepted_ms = self.shared.storage.now_ms();
         let receipts = options.receipts;
         let mut queue = lock(&self.shared.queue);

@@ -8,10 +8,11 @@
 use super::capacity::Slot;
 use super::error::AppendError;
 use super::gather::Gather;
+use super::log::cipher::Cipher;
 use super::log::frame::{FrameHeader, HEADER_LEN, Kind};
 use super::log::recovery::account;
 use super::log::segment::{DATA_START, Seal, Segment};
-use super::log::storage::write_full;
+use super::log::storage::{is_full, write_full};
 use super::reply::{self, Reply};
 use super::shared::{Pending, Position, Queue, Shared, lock};
 use super::{Appended, Leased};
@@ -21,6 +22,7 @@ use crate::sync::MutexGuard;
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::io;
+use std::ops::ControlFlow;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
@@ -58,6 +60,8 @@ struct Written {
 #[derive(Debug)]
 struct Tail {
     segment: Arc<Segment>,
+    /// Encrypts, when the segment is to be encrypted.
+    cipher: Option<Cipher>,
     /// Where the next byte of the scratch buffer belongs.
     at: u64,
     /// Blocks below this offset have been written before.
@@ -104,6 +108,17 @@ fn gather<'a>(shared: &'a Shared, gather: &mut Gather, mut queue: MutexGuard<'a,
     queue
 }
 
+/// Takes what is there, up to a group's bounds.
+fn take_group(queue: &mut Queue, group: &mut VecDeque<Pending>) {
+    let mut bytes = 0;
+    let within = |pending: &&Pending| {
+        bytes += pending.batch.payload().len();
+        bytes <= GROUP_BYTES
+    };
+    let n = queue.pending.iter().take(GROUP_FRAMES).take_while(within).count().max(1);
+    group.extend(queue.pending.drain(..n));
+}
+
 impl Committer {
     pub(super) fn new(shared: Arc<Shared>, next_seq: u64) -> Self {
         Self {
@@ -123,24 +138,52 @@ impl Committer {
     /// Commits until the buffer is closed and everything admitted is durable, or storage fails.
     pub fn run(mut self, heartbeat: &Heartbeat) {
         loop {
-            let done = match self.next_work(heartbeat) {
-                Work::Group => self.commit(),
-                Work::Mark => self.write_mark(),
-                Work::Stop => break,
-            };
-            let Err(error) = done else { continue };
-            let no_space = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
-            if no_space && self.refuse_group().is_ok() {
-                continue;
+            let work = self.next_work(heartbeat);
+            if self.act(work).is_break() {
+                return;
             }
-            let reason = self.tail.as_ref().map_or_else(|| error.to_string(), |tail| format!("{}: {error}", tail.segment.name));
-            self.abandon(&reason);
-            return;
         }
-        // A sealed tail makes the next start a matter of reading headers.
-        if let Err(error) = self.seal_tail() {
-            tracing::warn!(%error, "cannot seal the last segment: the next start will scan it");
+    }
+
+    /// What [`Committer::run`] would do now, once and without waiting, for a driver that brings time and turns of its own (a simulation).
+    /// `quiet` says that nothing was appended for as long as a mark takes. Breaks when the committer has ended.
+    pub fn turn(&mut self, quiet: bool) -> ControlFlow<()> {
+        let mut queue = lock(&self.shared.queue);
+        let work = if queue.failed.is_some() {
+            Work::Stop
+        } else if !queue.pending.is_empty() {
+            take_group(&mut queue, &mut self.group);
+            Work::Group
+        } else if queue.closed && queue.waiters.is_empty() {
+            Work::Stop
+        } else if quiet && !self.marked && queue.capacity.admit_mark() {
+            Work::Mark
+        } else {
+            return ControlFlow::Continue(());
+        };
+        drop(queue);
+        self.act(work)
+    }
+
+    fn act(&mut self, work: Work) -> ControlFlow<()> {
+        let done = match work {
+            Work::Group => self.commit(),
+            Work::Mark => self.write_mark(),
+            Work::Stop => {
+                // A sealed tail makes the next start a matter of reading headers.
+                if let Err(error) = self.seal_tail() {
+                    tracing::warn!(%error, "cannot seal the last segment: the next start will scan it");
+                }
+                return ControlFlow::Break(());
+            }
+        };
+        let Err(error) = done else { return ControlFlow::Continue(()) };
+        if is_full(&error) && self.refuse_group().is_ok() {
+            return ControlFlow::Continue(());
         }
+        let reason = self.tail.as_ref().map_or_else(|| error.to_string(), |tail| format!("{}: {error}", tail.segment.name));
+        self.abandon(&reason);
+        ControlFlow::Break(())
     }
 
     fn next_work(&mut self, heartbeat: &Heartbeat) -> Work {
@@ -156,13 +199,7 @@ impl Committer {
             }
             if !queue.pending.is_empty() {
                 queue = gather(&shared, &mut self.gather, queue);
-                let mut bytes = 0;
-                let within = |pending: &&Pending| {
-                    bytes += pending.batch.payload().len();
-                    bytes <= GROUP_BYTES
-                };
-                let n = queue.pending.iter().take(GROUP_FRAMES).take_while(within).count().max(1);
-                self.group.extend(queue.pending.drain(..n));
+                take_group(&mut queue, &mut self.group);
                 return Work::Group;
             }
             if queue.closed && queue.waiters.is_empty() {
@@ -213,16 +250,25 @@ impl Committer {
             payload_crc: crc,
             frame_no: 0,
             kind: Kind::Data,
+            encrypted: false,
         };
         self.next_seq = header.next_seq();
         // In the list before the write, so that a failure answers this batch too.
         let blank = Position { segment_id: 0, offset: 0, next_offset: 0 };
         let at = self.written.len();
         self.written.push(Written { header, position: blank, payload: payload.clone(), receipts, reply });
-        let position = self.put(&mut header, &payload)?;
+        let stored = self.encrypted(&mut header, &payload);
+        let position = self.put(&mut header, stored.as_deref().unwrap_or(&payload))?;
         self.written[at].header = header;
         self.written[at].position = position;
         Ok(())
+    }
+
+    /// What is stored in place of the payload, where the segment is encrypted.
+    fn encrypted(&self, header: &mut FrameHeader, payload: &[u8]) -> Option<Vec<u8>> {
+        let tail = self.tail.as_ref()?;
+        header.frame_no = tail.frame_no;
+        Some(tail.cipher.as_ref()?.seal(header, payload.to_vec()))
     }
 
     /// Puts a frame at the end of the tail; it reaches the file with the next flush.
@@ -341,13 +387,18 @@ impl Committer {
         drop(segments);
         self.shared.poke_keeper();
         let blank_to = if next.recycled { next.header.capacity } else { DATA_START };
-        self.tail = Some(Tail { segment: next, at: DATA_START, blank_to, frame_no: 0, seal: Seal { end: DATA_START, ..Seal::default() } });
+        let cipher = self.shared.keyring.cipher(&next.header);
+        let seal = Seal { end: DATA_START, ..Seal::default() };
+        self.tail = Some(Tail { segment: next, cipher, at: DATA_START, blank_to, frame_no: 0, seal });
         Ok(())
     }
 
     fn seal_tail(&mut self) -> io::Result<()> {
-        let Some(tail) = self.tail.take() else { return Ok(()) };
-        tail.segment.write_seal(tail.seal)
+        let Some(tail) = &self.tail else { return Ok(()) };
+        tail.segment.write_seal(tail.seal)?;
+        // Only now: a segment that could not be sealed has to be cut off by whoever deals with the failure.
+        self.tail = None;
+        Ok(())
     }
 
     fn write_mark(&mut self) -> io::Result<()> {
@@ -365,6 +416,7 @@ impl Committer {
             payload_crc: 0,
             frame_no: 0,
             kind: Kind::Mark,
+            encrypted: false,
         };
         let position = self.put(&mut header, &[])?;
         self.write_end_mark_and_sync()?;
@@ -379,7 +431,9 @@ impl Committer {
     /// segment is sealed at its durable end, so that nothing of it can ever be delivered. Writing goes on in the next segment.
     fn refuse_group(&mut self) -> io::Result<()> {
         self.scratch.clear();
-        self.seal_tail()?;
+        if let Some(tail) = self.tail.take() {
+            cut_off(&tail)?;
+        }
         self.next_seq = self.durable_seq + 1;
         let shared = &*self.shared;
         let mut queue = lock(&shared.queue);
@@ -403,7 +457,7 @@ impl Committer {
     /// Gives up after a failed write or sync. The seal, if it still reaches the disk, keeps what was refused from ever being delivered.
     fn abandon(&mut self, reason: &str) {
         if let Some(tail) = self.tail.take()
-            && let Err(error) = tail.segment.write_seal(tail.seal)
+            && let Err(error) = cut_off(&tail)
         {
             tracing::warn!(%error, "cannot seal the failed segment: a refused write may be found on disk by the next start");
         }
@@ -413,6 +467,14 @@ impl Committer {
         }
         self.shared.fail(reason);
     }
+}
+
+/// Ends a segment before what was refused: by the seal, and by a blank header for the day on which the seal rots.
+fn cut_off(tail: &Tail) -> io::Result<()> {
+    if let Err(error) = write_full(&*tail.segment.file, &[0; HEADER_LEN], tail.seal.end) {
+        tracing::warn!(file = tail.segment.name, %error, "cannot blank what was refused: only the seal tells it from data");
+    }
+    tail.segment.write_seal(tail.seal)
 }
 
 /// Up to where zeros follow a group of `group_bytes` that ends at `end`: at least over the end mark, and to the end of its page, which

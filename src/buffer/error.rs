@@ -1,5 +1,6 @@
 //! What can go wrong in the buffer, one enum per operation.
 
+use super::log::cipher::KeyFileError;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -79,6 +80,36 @@ pub enum OpenError {
         dir: PathBuf,
         /// Its file system.
         filesystem: String,
+    },
+    /// `buffer.encryption_key_file` cannot be read.
+    #[error("cannot read the key file {path} (buffer.encryption_key_file)")]
+    KeyFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// `buffer.encryption_key_file` holds something else.
+    #[error("the key file {path} (buffer.encryption_key_file)")]
+    Keys {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: KeyFileError,
+    },
+    /// Events that were encrypted with a key that is not there.
+    #[error(
+        "{file} holds events that are encrypted with key {key_id:08x}, which is not in {}; add that key to the file, after the one that \
+         is used for new events, until they have drained (nothing was changed or deleted)",
+        key_file.as_ref().map_or_else(|| "buffer.encryption_key_file (which is not set)".to_owned(), |path| path.display().to_string())
+    )]
+    UnknownKey {
+        /// The segment.
+        file: PathBuf,
+        /// Which key it needs.
+        key_id: u32,
+        /// Where keys are looked for.
+        key_file: Option<PathBuf>,
     },
     /// Settings that cannot work together.
     #[error("{0}")]

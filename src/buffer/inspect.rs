@@ -209,7 +209,7 @@ fn open_segments(storage: &dyn Storage, problems: &mut Vec<String>) -> Result<Ve
 
 fn read_marks(storage: &dyn Storage, problems: &mut Vec<String>) -> Result<Option<Marks>, OpenError> {
     let Ok(file) = storage.open(CURSOR_NAME, OpenMode::Read) else { return Ok(None) };
-    match cursor::read(&*file).map_err(|source| io_error(storage, "read", CURSOR_NAME, source))? {
+    match cursor::read(&*file) {
         CursorFound::Marks(marks, _) => Ok(Some(*marks)),
         CursorFound::Nothing => {
             problems.push("cursor: both slots are damaged; everything in the segments would be delivered again".to_owned());

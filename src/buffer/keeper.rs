@@ -8,9 +8,11 @@ use super::log::cursor::{Cursor, Marks};
 use super::log::quarantine;
 use super::log::recovery::random_bytes;
 use super::log::segment::{self, Segment, SegmentHeader, spare_name};
+use super::log::storage::is_full;
 use super::shared::{Shared, lock};
 use crate::lifecycle::Heartbeat;
 use std::io;
+use std::ops::ControlFlow;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -30,59 +32,90 @@ pub struct Keeper {
     cursor: Cursor,
     /// What the cursor on disk says.
     written: Marks,
+    /// The frontiers in its two slots, the older one first, as far as they were written in this life.
+    slots: [Option<u64>; 2],
     retry_at: Option<Instant>,
     /// Troubles that the log knows of: each is told when it begins, not at every attempt.
     told_no_segment: bool,
     told_not_freed: bool,
+    told_cursor_waits: bool,
 }
 
 impl Keeper {
     pub(super) fn new(shared: Arc<Shared>, cursor: Cursor, written: Marks) -> Self {
-        Self { shared, cursor, written, retry_at: None, told_no_segment: false, told_not_freed: false }
+        Self {
+            shared,
+            cursor,
+            written,
+            slots: [None; 2],
+            retry_at: None,
+            told_no_segment: false,
+            told_not_freed: false,
+            told_cursor_waits: false,
+        }
     }
 
     /// Works until told to stop; the last act is a cursor that says so.
     pub fn run(mut self, heartbeat: &Heartbeat) {
         loop {
             heartbeat.tick();
-            let stop = self.wait();
-            self.tick();
-            if stop {
-                let marks = self.shared.cursor_marks(true);
-                self.write_cursor(marks);
+            self.wait();
+            if self.turn(Instant::now()).is_break() {
                 return;
             }
         }
     }
 
-    fn wait(&self) -> bool {
+    fn wait(&self) {
         let poked = lock(&self.shared.keeper_poked);
-        let (mut poked, _) = self
-            .shared
-            .keeper_changed
-            .wait_timeout_while(poked, TICK, |poke| !poke.now && !poke.stop)
-            .unwrap_or_else(PoisonError::into_inner);
-        poked.now = false;
-        poked.stop
+        let waited = self.shared.keeper_changed.wait_timeout_while(poked, TICK, |poke| !poke.now && !poke.stop);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// What [`Keeper::run`] does when it is time, once and without waiting; also for a driver that brings time and turns of its own (a
+    /// simulation). Breaks when the keeper has ended.
+    pub fn turn(&mut self, now: Instant) -> ControlFlow<()> {
+        let stop = {
+            let mut poked = lock(&self.shared.keeper_poked);
+            poked.now = false;
+            poked.stop
+        };
+        self.tick(now);
+        if stop {
+            let marks = self.shared.cursor_marks(true);
+            self.write_cursor(marks);
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
     }
 
     /// One round: cursor, freeing, preparing.
-    pub(super) fn tick(&mut self) {
+    pub(super) fn tick(&mut self, now: Instant) {
         let marks = self.shared.cursor_marks(false);
-        lock(&self.shared.rates).observe(Instant::now(), marks.durable_seq, marks.ends.total());
+        lock(&self.shared.rates).observe(now, marks.durable_seq, marks.ends.total());
         // The durable seq alone is worth a write a second: it only sharpens what recovery can prove.
         let moved = marks.frontier != self.written.frontier || marks.ended_above != self.written.ended_above || self.written.clean;
         if moved || marks.durable_seq > self.written.durable_seq {
             self.write_cursor(marks);
         }
         self.free_passed();
-        self.prepare();
+        self.prepare(now);
         self.shared.meters.allocated.set(self.allocated_bytes());
     }
 
     fn write_cursor(&mut self, marks: Marks) {
         match self.cursor.write(&marks) {
-            Ok(()) => self.written = marks,
+            Ok(()) => {
+                self.slots = [self.slots[1], Some(marks.frontier)];
+                self.written = marks;
+                self.told_cursor_waits = false;
+            }
+            // Some file systems need room to write over what is there. Nothing is freed until there is some, and nothing is lost.
+            Err(error) if is_full(&error) => {
+                if !std::mem::replace(&mut self.told_cursor_waits, true) {
+                    tracing::warn!(%error, "no room to write the cursor, trying again: after a crash now, more events would be sent twice");
+                }
+            }
             // Nothing is lost by an old cursor, but no segment may be freed by one that is not on disk.
             Err(error) => self.shared.fail(&format!("cursor: {error}")),
         }
@@ -90,12 +123,16 @@ impl Keeper {
 
     fn free_passed(&mut self) {
         loop {
-            let passed = {
-                let mut segments = lock(&self.shared.segments);
-                let behind = |segment: &Arc<Segment>| segment.seal().is_some_and(|seal| seal.last_seq <= self.written.frontier);
-                if segments.live.front().is_some_and(behind) { segments.live.pop_front() } else { None }
-            };
-            let Some(segment) = passed else { return };
+            let front = lock(&self.shared.segments).live.front().and_then(|segment| segment.seal());
+            let Some(seal) = front.filter(|seal| seal.last_seq <= self.written.frontier) else { return };
+            // Both slots have to have passed it: if the newer one rots, the older one must not miss what was delivered.
+            if !self.is_behind_both(seal.last_seq) {
+                self.write_cursor(self.written.clone());
+                if !self.is_behind_both(seal.last_seq) {
+                    return;
+                }
+            }
+            let Some(segment) = lock(&self.shared.segments).live.pop_front() else { return };
             if segment.header.capacity != self.shared.plan.segment_bytes {
                 self.remove(&segment.name);
                 continue;
@@ -119,8 +156,12 @@ impl Keeper {
         }
     }
 
-    fn prepare(&mut self) {
-        if self.retry_at.is_some_and(|at| Instant::now() < at) {
+    fn is_behind_both(&self, seq: u64) -> bool {
+        self.slots.iter().all(|slot| slot.is_some_and(|frontier| seq <= frontier))
+    }
+
+    fn prepare(&mut self, now: Instant) {
+        if self.retry_at.is_some_and(|at| now < at) {
             return;
         }
         self.retry_at = None;
@@ -139,7 +180,7 @@ impl Keeper {
             let spare = segments.spares.pop();
             let (bytes, segment_id) = (segments.bytes(self.shared.plan.segment_bytes), segments.next_id);
             drop(segments);
-            if spare.is_none() && !self.may_grow(bytes) {
+            if spare.is_none() && !self.may_grow(bytes, now) {
                 return;
             }
             match self.prepare_one(spare.as_deref(), segment_id) {
@@ -150,7 +191,7 @@ impl Keeper {
                     self.add_ready(segment);
                 }
                 Err(error) => {
-                    self.not_prepared(spare, &error);
+                    self.not_prepared(spare, &error, now);
                     return;
                 }
             }
@@ -167,6 +208,7 @@ impl Keeper {
             relay_id: shared.relay_id,
             created_ms: shared.storage.now_ms(),
             capacity: shared.plan.segment_bytes,
+            key_id: shared.keyring.writing_key_id(),
         };
         segment::prepare(&*shared.storage, spare, header)
     }
@@ -184,7 +226,7 @@ impl Keeper {
     }
 
     /// A disk that is full for now is a full buffer; anything else that fails here is too, until it works again.
-    fn not_prepared(&mut self, spare: Option<String>, error: &io::Error) {
+    fn not_prepared(&mut self, spare: Option<String>, error: &io::Error, now: Instant) {
         if !std::mem::replace(&mut self.told_no_segment, true) {
             tracing::warn!(%error, "the volume gives no further segment: the buffer counts as full until it does");
         }
@@ -192,11 +234,11 @@ impl Keeper {
         if let Some(spare) = spare.filter(|_| error.kind() != io::ErrorKind::NotFound) {
             lock(&self.shared.segments).spares.insert(0, spare);
         }
-        self.retry_at = Some(Instant::now() + RETRY_AFTER);
+        self.retry_at = Some(now + RETRY_AFTER);
     }
 
     /// Whether another segment stays within the bound and leaves the volume the free space that belongs to others.
-    fn may_grow(&mut self, bytes: u64) -> bool {
+    fn may_grow(&mut self, bytes: u64, now: Instant) -> bool {
         let Plan { segment_bytes, max_segments, .. } = self.shared.plan;
         // A segment whose header rotted is kept whole in quarantine, beyond what is set apart for it.
         let beyond = quarantine::usage(&*self.shared.storage).0.saturating_sub(self.shared.plan.quarantine_bytes);
@@ -205,7 +247,7 @@ impl Keeper {
         }
         match self.shared.storage.free_bytes() {
             Ok(free) if free < segment_bytes.saturating_add(self.shared.min_free_bytes) => {
-                self.retry_at = Some(Instant::now() + RETRY_AFTER);
+                self.retry_at = Some(now + RETRY_AFTER);
                 false
             }
             // A volume that cannot say is found out by trying.

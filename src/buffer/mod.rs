@@ -38,6 +38,7 @@ mod tests;
 mod watermark;
 
 use crate::config::BufferConfig;
+use crate::error::chain;
 use crate::event::Seq;
 use crate::lifecycle::Receipt;
 use std::time::Instant;
@@ -60,7 +61,9 @@ pub(crate) const LOCK_NAME: &str = "LOCK";
 /// # Errors
 /// The sentence with which opening would refuse the settings.
 pub fn largest_batch(config: &BufferConfig, wanted: u64) -> Result<u64, String> {
-    capacity::Plan::new(config.max_bytes, config.segment_bytes, wanted).map(|plan| plan.max_payload())
+    let overhead = open::keyring(config).map_err(|error| chain(&error))?.overhead_bytes();
+    let plan = capacity::Plan::new(config.max_bytes, config.segment_bytes, wanted + overhead)?;
+    Ok(plan.max_payload() - overhead)
 }
 
 /// What an append asks for besides being stored.

@@ -4,6 +4,7 @@
 //! are reported lost, and reading goes on behind it. A reader that is close behind takes frames from memory.
 
 use super::error::ReadError;
+use super::log::cipher::Cipher;
 use super::log::frame::{FrameHeader, Kind};
 use super::log::quarantine::{self, Note};
 use super::log::scan::{Found, Scanner};
@@ -13,8 +14,12 @@ use super::watermark::MAX_SPAN;
 use crate::event::Seq;
 use bytes::Bytes;
 use std::collections::VecDeque;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
+
+/// So often in a row the disk may give nothing of a stretch before that stretch counts as damaged: the drain tries again with growing
+/// pauses, and a device that was away for a moment must not be taken for rot.
+const READ_TRIES: u32 = 12;
 
 /// One frame's events, leased to the drain.
 #[derive(Clone, Debug)]
@@ -46,8 +51,13 @@ pub struct Reader {
     next_seq: u64,
     segment_id: u64,
     offset: u64,
-    segment: Option<Arc<Segment>>,
+    /// Not held: the blocks of a segment that is freed and removed meanwhile must not wait for a reader that rests.
+    segment: Weak<Segment>,
     scanner: Scanner,
+    /// Of the segment with this id.
+    cipher: Option<(u64, Cipher)>,
+    /// How often in a row the disk gave nothing.
+    unread: u32,
     leases: VecDeque<Lease>,
     /// From this seq on nothing was ever leased, so nothing can be at its end: spares a lock per event.
     fresh_from: u64,
@@ -74,7 +84,8 @@ impl Reader {
             (marks.watermark.frontier() + 1, marks.watermark.highest_ended() + 1)
         };
         let (scanner, leases) = (Scanner::default(), VecDeque::new());
-        Self { shared, next_seq, segment_id: 0, offset: DATA_START, segment: None, scanner, leases, fresh_from }
+        let segment = Weak::new();
+        Self { shared, next_seq, segment_id: 0, offset: DATA_START, segment, scanner, cipher: None, unread: 0, leases, fresh_from }
     }
 
     /// A handle that ends [`Reader::wait`] early.
@@ -87,10 +98,13 @@ impl Reader {
     /// Rotted frames are set aside, their seqs reported lost in the ledger, and skipped: they never come out of here.
     ///
     /// # Errors
-    /// When the file system gives nothing at all of a segment; trying again later is right.
+    /// When the file system gives nothing at all of a stretch; trying again later is right. What it has not given after many tries counts
+    /// as damaged.
     pub fn next_frame(&mut self) -> Result<Option<Leased>, ReadError> {
         let (durable, frontier) = {
             let marks = lock(&self.shared.marks);
+            // What is lost already is not there to be waited for.
+            self.next_seq = marks.watermark.first_open(self.next_seq);
             (marks.durable, marks.watermark.frontier())
         };
         if self.next_seq > durable || self.next_seq > frontier + MAX_SPAN as u64 {
@@ -145,7 +159,7 @@ impl Reader {
             self.next_seq = first.first_seq;
             self.segment_id = first.position.segment_id;
             self.offset = first.position.offset;
-            self.segment = None;
+            self.segment = Weak::new();
             self.leases.clear();
         }
     }
@@ -188,13 +202,22 @@ impl Reader {
                 }
                 continue;
             }
-            let found = self.scanner.frame_at(&*segment.file, segment.header.seed(), self.offset, limit);
-            match found.map_err(|source| self.read_error(&segment, source))? {
-                Found::Frame(header, payload) => {
-                    if let Some(frame) = self.take(&segment, &header, payload) {
-                        return Ok(Some(frame));
-                    }
+            let found = match self.scanner.frame_at(&*segment.file, segment.header.seed(), self.offset, limit) {
+                Ok(found) => found,
+                Err(source) => {
+                    self.gave_nothing(&segment, source)?;
+                    continue;
                 }
+            };
+            match found {
+                Found::Frame(header, stored) => match self.plain(&segment, &header, stored)? {
+                    Some(payload) => {
+                        if let Some(frame) = self.take(&segment, &header, payload) {
+                            return Ok(Some(frame));
+                        }
+                    }
+                    None => self.skip_damage(&segment, self.offset + header.stored_len(), header.next_seq()),
+                },
                 Found::BadPayload(header) => {
                     let end = (self.offset + header.stored_len()).min(limit);
                     self.skip_damage(&segment, end, header.next_seq());
@@ -203,6 +226,23 @@ impl Reader {
             }
         }
         Ok(None)
+    }
+
+    /// The payload as it was accepted; `None` when what is stored was tampered with.
+    fn plain(&mut self, segment: &Segment, header: &FrameHeader, stored: Bytes) -> Result<Option<Bytes>, ReadError> {
+        if !header.encrypted {
+            return Ok(Some(stored));
+        }
+        if self.cipher.as_ref().is_none_or(|(id, _)| *id != segment.id()) {
+            let cipher = self.shared.keyring.cipher(&segment.header);
+            // Opening has seen to it; a missing key is never a reason to lose what it locks.
+            let cipher = cipher.ok_or_else(|| ReadError::Io {
+                path: self.shared.storage.dir().join(&segment.name),
+                source: std::io::Error::other("the key to it is not there"),
+            })?;
+            self.cipher = Some((segment.id(), cipher));
+        }
+        Ok(self.cipher.as_ref().and_then(|(_, cipher)| cipher.open(header, &stored)))
     }
 
     fn take(&mut self, segment: &Segment, header: &FrameHeader, payload: Bytes) -> Option<Leased> {
@@ -216,14 +256,21 @@ impl Reader {
         }
         let frame = Leased { first_seq: Seq(header.first_seq), count: header.count, accepted_ms: header.accepted_ms, payload };
         self.lease(position, &frame);
+        self.unread = 0;
+        self.scanner.insist(true);
         Some(frame)
     }
 
     fn skip_to_next_frame(&mut self, segment: &Segment, limit: u64, durable: u64) -> Result<(), ReadError> {
         let (seed, min_seq) = (segment.header.seed(), segment.header.base_seq);
         // Not from the next seq on: a frame that begins before it may hold it.
-        let good = self.scanner.resync(&*segment.file, seed, self.offset, limit, min_seq);
-        let (end, next_seq) = match good.map_err(|source| self.read_error(segment, source))? {
+        let good = loop {
+            match self.scanner.resync(&*segment.file, seed, self.offset, limit, min_seq) {
+                Ok(good) => break good,
+                Err(source) => self.gave_nothing(segment, source)?,
+            }
+        };
+        let (end, next_seq) = match good {
             Some((at, header)) => (at, header.first_seq),
             None => (limit, segment.seal().map_or(durable, |seal| seal.last_seq) + 1),
         };
@@ -271,33 +318,42 @@ impl Reader {
     }
 
     fn current_segment(&mut self) -> Option<Arc<Segment>> {
-        if self.segment.as_ref().is_none_or(|segment| segment.id() != self.segment_id) {
-            let segments = lock(&self.shared.segments);
-            // Freed meanwhile, or none chosen yet: go on with the first that is younger.
-            let segment = segments.live.iter().find(|segment| segment.id() >= self.segment_id).map(Arc::clone);
-            drop(segments);
-            if segment.as_ref().is_some_and(|segment| segment.id() != self.segment_id) {
-                self.offset = DATA_START;
-            }
-            self.segment_id = segment.as_ref().map_or(self.segment_id, |segment| segment.id());
-            self.segment = segment;
-            self.scanner.reset();
+        if let Some(segment) = self.segment.upgrade().filter(|segment| segment.id() == self.segment_id) {
+            return Some(segment);
         }
-        self.segment.clone()
+        // Freed meanwhile, or none chosen yet: go on with the first that is younger.
+        let segment = lock(&self.shared.segments).live.iter().find(|segment| segment.id() >= self.segment_id).map(Arc::clone)?;
+        if segment.id() != self.segment_id {
+            self.offset = DATA_START;
+        }
+        self.turn_to(&segment);
+        Some(segment)
+    }
+
+    fn turn_to(&mut self, segment: &Arc<Segment>) {
+        self.segment_id = segment.id();
+        self.segment = Arc::downgrade(segment);
+        self.scanner.reset();
     }
 
     /// Goes on with the segment after this one; `false` when there is none yet.
     fn leave(&mut self, segment: &Segment) -> bool {
         let next = lock(&self.shared.segments).live.iter().find(|other| other.id() > segment.id()).map(Arc::clone);
         let Some(next) = next else { return false };
-        self.segment_id = next.id();
-        self.segment = Some(next);
+        self.turn_to(&next);
         self.offset = DATA_START;
-        self.scanner.reset();
         true
     }
 
-    fn read_error(&self, segment: &Segment, source: std::io::Error) -> ReadError {
-        ReadError::Io { path: self.shared.storage.dir().join(&segment.name), source }
+    /// The disk gave nothing of a stretch: an error, until it has given nothing so often that the stretch counts as damaged. Not while the
+    /// storage has failed as a whole: then nothing is known about what is on it.
+    fn gave_nothing(&mut self, segment: &Segment, source: std::io::Error) -> Result<(), ReadError> {
+        self.unread += 1;
+        if self.unread < READ_TRIES || lock(&self.shared.queue).failed.is_some() {
+            return Err(ReadError::Io { path: self.shared.storage.dir().join(&segment.name), source });
+        }
+        tracing::error!(file = segment.name, offset = self.offset, error = %source, "the disk gives nothing here, again and again: counted as damaged");
+        self.scanner.insist(false);
+        Ok(())
     }
 }

@@ -4,6 +4,7 @@
 use super::Leased;
 use super::capacity::{Capacity, Plan, Slot};
 use super::error::{AppendError, FullDetail};
+use super::log::cipher::Keyring;
 use super::log::cursor::{MAX_PARTITIONS, Marks, PartitionMark, newest_that_fit};
 use super::log::segment::Segment;
 use super::log::storage::{Storage, Volume};
@@ -173,6 +174,7 @@ pub(crate) struct Shared {
     pub(crate) min_free_bytes: u64,
     pub(crate) volume: Volume,
     pub(crate) relay_id: [u8; 16],
+    pub(crate) keyring: Keyring,
     pub(crate) acks: Arc<AckWaiters>,
     pub(crate) queue: Mutex<Queue>,
     pub(crate) queue_changed: Condvar,

@@ -1,5 +1,7 @@
 //! The buffer on a real directory: stored, leased, acknowledged, reopened; full and free again.
 
+mod encryption;
+
 use super::inspect::inspect;
 use super::log::storage::DiskStorage;
 use super::{AppendError, AppendOptions, Appender, Buffer, Closer, Gauges, OpenError, Reader};

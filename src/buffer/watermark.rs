@@ -76,6 +76,15 @@ impl Watermark {
         seq <= self.frontier || self.bit(seq) || self.lost.iter().any(|&(from, to)| (from..=to).contains(&seq))
     }
 
+    /// The first seq from `seq` on that is above the frontier and not reported lost.
+    pub(crate) fn first_open(&self, seq: u64) -> u64 {
+        let mut open = seq.max(self.frontier + 1);
+        while let Some(&(_, to)) = self.lost.iter().find(|&&(from, to)| (from..=to).contains(&open)) {
+            open = to + 1;
+        }
+        open
+    }
+
     /// Marks one seq; `false` when it was already at its end or is farther away than anything leased.
     pub(crate) fn ack(&mut self, seq: u64) -> bool {
         if self.ended(seq) {

@@ -20,6 +20,7 @@ mod origin;
 mod problem;
 mod reference;
 mod relation;
+mod secret_file;
 mod section;
 mod suggest;
 mod template;
@@ -34,6 +35,7 @@ pub use load::{Sources, load, load_leniently};
 pub use origin::Origin;
 pub use problem::{Problem, Problems};
 pub use reference::{reference_markdown, reference_toml};
+pub use secret_file::read_secret_file;
 pub use section::{
     AckLevel, BufferConfig, IngestConfig, KafkaConfig, LogConfig, LogFormat, NotifyMode, OpsConfig, RedisConfig, ShutdownConfig,
 };

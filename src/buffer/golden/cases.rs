@@ -4,6 +4,7 @@ use super::super::life::{Life, Shared};
 use super::super::memory::{Image, Memory};
 use crate::event::{Batch, BatchBuilder, EventParts, Field, Seq};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 /// 2026-01-01T00:00:00Z.
 pub(super) const BORN_MS: u64 = 1_767_225_600_000;
@@ -131,7 +132,7 @@ fn sealed() -> Image {
     }
     life.commit([life.step(|life| {
         // Two segments were prepared, both are taken.
-        life.keeper.tick();
+        life.keeper.tick(Instant::now());
         submit_at(life, 5, &[padded(20_005), ESCAPED]);
         life.close();
     })]);
@@ -198,7 +199,7 @@ fn recycled() -> Image {
         life.step(|life| {
             while life.reader.next_frame().unwrap().is_some() {}
             assert_eq!(life.reader.ack(&[1, 2, 3].map(Seq)), 3);
-            life.keeper.tick();
+            life.keeper.tick(Instant::now());
             submit_at(life, 4, &[padded(20_000)]);
         }),
         // The second's seal.

@@ -75,7 +75,7 @@ fn meaning(image: &Image) -> String {
 
 fn cursor_of(memory: &Memory) -> Value {
     let Ok(file) = memory.open(CURSOR_NAME, OpenMode::Read) else { return Value::Null };
-    match cursor::read(&*file).unwrap() {
+    match cursor::read(&*file) {
         Found::Marks(marks, generation) => json!({"generation": generation, "marks": marks}),
         Found::Nothing => "damaged".into(),
         Found::Foreign(version) => json!({"foreign": version}),

@@ -96,8 +96,14 @@ impl Cursor {
         let file = storage.open(CURSOR_NAME, OpenMode::Create)?;
         if file.size()? < CURSOR_BYTES {
             file.allocate(CURSOR_BYTES)?;
-            file.sync_data()?;
         }
+        if generation == 0 {
+            // Nothing could be read. What cannot be read today must not come back tomorrow with a higher generation than ours.
+            for slot in 0..2 {
+                write_full(&*file, &[0; 4096], slot * SLOT_LEN as u64)?;
+            }
+        }
+        file.sync_data()?;
         Ok(Self { file, generation })
     }
 
@@ -112,21 +118,25 @@ impl Cursor {
     }
 }
 
-/// Reads the newest good slot.
-pub(crate) fn read(file: &dyn StorageFile) -> io::Result<Found> {
+/// Reads the newest good slot. One that the disk does not give, tried twice, is a damaged one.
+pub(crate) fn read(file: &dyn StorageFile) -> Found {
     let mut best = Found::Nothing;
     for slot in 0..2 {
         let mut bytes = vec![0_u8; SLOT_LEN];
-        let n = read_full(file, &mut bytes, slot * SLOT_LEN as u64)?;
+        let mut give = || read_full(file, &mut bytes, slot * SLOT_LEN as u64);
+        let n = give().or_else(|_| give()).unwrap_or_else(|error| {
+            tracing::error!(slot, %error, "the disk cannot read a slot of the cursor: counted as damaged");
+            0
+        });
         match decode(&bytes[..n]) {
             Some(Ok((marks, generation))) if !matches!(best, Found::Marks(_, newer) if newer > generation) => {
                 best = Found::Marks(Box::new(marks), generation);
             }
-            Some(Err(version)) => return Ok(Found::Foreign(version)),
+            Some(Err(version)) => return Found::Foreign(version),
             _ => {}
         }
     }
-    Ok(best)
+    best
 }
 
 fn encode(marks: &Marks, generation: u64) -> Option<Vec<u8>> {

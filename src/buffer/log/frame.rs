@@ -4,7 +4,7 @@
 //!  0 u32 magic "DSF1"        4 u32 header_crc = crc32c(seed(salt, segment_id), offset, bytes 8..56)
 //!  8 u64 first_seq          16 u64 durable_seq: highest seq known synced when this frame was written
 //! 24 u64 accepted_ms        32 u32 count      36 u32 len (payload, unpadded)
-//! 40 u32 payload_crc        44 u32 frame_no   48 u8 kind · u8 codec · u16 flags · u32 zero
+//! 40 u32 payload_crc        44 u32 frame_no   48 u8 kind · u8 codec (1: encrypted) · u16 flags · u32 zero
 //! 56 payload, zero-padded to a multiple of 8
 //! ```
 //! Two checksums: a good header makes `len` trustworthy, so a bad payload costs one frame. The seed binds a header to its place:
@@ -12,7 +12,8 @@
 
 /// Bytes of a frame header.
 pub(crate) const HEADER_LEN: usize = 56;
-const MAGIC: u32 = u32::from_le_bytes(*b"DSF1");
+/// The first bytes of a frame.
+pub(crate) const MAGIC: u32 = u32::from_le_bytes(*b"DSF1");
 /// No seq, id or count is ever higher: 73 years of a billion events a second. What says otherwise is damaged, whatever its checksum
 /// says, and sums of what is read cannot overflow.
 pub(crate) const SEQ_MAX: u64 = 1 << 61;
@@ -45,6 +46,8 @@ pub(crate) struct FrameHeader {
     pub(crate) frame_no: u32,
     /// What it is.
     pub(crate) kind: Kind,
+    /// Whether the payload is stored encrypted.
+    pub(crate) encrypted: bool,
 }
 
 /// Bytes that a payload takes on disk with its header and padding.
@@ -78,6 +81,7 @@ impl FrameHeader {
             Kind::Data => 1,
             Kind::Mark => 3,
         };
+        bytes[49] = u8::from(self.encrypted);
         let crc = header_crc(&bytes, seed, offset);
         bytes[4..8].copy_from_slice(&crc.to_le_bytes());
         bytes
@@ -89,8 +93,8 @@ impl FrameHeader {
         if u32_at(bytes, 0) != MAGIC || u32_at(bytes, 4) != header_crc(bytes, seed, offset) {
             return None;
         }
-        // A later minor format may use codec and flags; this one knows only zero.
-        if bytes[49] != 0 || bytes[50..56] != [0; 6] {
+        // A later minor format may use more codecs, and flags.
+        if bytes[49] > 1 || bytes[50..56] != [0; 6] {
             return None;
         }
         let kind = match bytes[48] {
@@ -107,6 +111,7 @@ impl FrameHeader {
             payload_crc: u32_at(bytes, 40),
             frame_no: u32_at(bytes, 44),
             kind,
+            encrypted: bytes[49] == 1,
         };
         (header.first_seq <= SEQ_MAX).then_some(header)
     }
@@ -140,6 +145,7 @@ mod tests {
             payload_crc: 0xDEAD_BEEF,
             frame_no: 5,
             kind: Kind::Data,
+            encrypted: false,
         }
     }
 

@@ -41,6 +41,7 @@ fn any_frame(dice: &mut Dice<'_>) -> FrameHeader {
         payload_crc: dice.u32(),
         frame_no: dice.u32(),
         kind,
+        encrypted: dice.one_in(4),
     }
 }
 
@@ -102,7 +103,7 @@ fn cursor_target(input: &[u8]) {
         dice.damage(bytes);
     }
     let again = Memory::with(&image, 1);
-    match cursor::read(&*again.open("cursor", OpenMode::Read).unwrap()).unwrap() {
+    match cursor::read(&*again.open("cursor", OpenMode::Read).unwrap()) {
         Found::Marks(marks, found) => {
             let nth = usize::try_from(found - generation).unwrap() - 1;
             assert_eq!(*marks, written[nth], "what is believed is what was written");
@@ -128,7 +129,7 @@ type Stored = BTreeMap<u64, Vec<u8>>;
 impl Making {
     fn new(segment_id: u64, base_seq: u64) -> Self {
         let salt = [u8::try_from(segment_id % 251).unwrap(); 16];
-        let header = SegmentHeader { segment_id, base_seq, salt, relay_id: [7; 16], created_ms: 1, capacity: 1 << 16 };
+        let header = SegmentHeader { segment_id, base_seq, salt, relay_id: [7; 16], created_ms: 1, capacity: 1 << 16, key_id: 0 };
         let mut bytes = vec![0; 1 << 16];
         let encoded = header.encode();
         bytes[..encoded.len()].copy_from_slice(&encoded);
@@ -151,6 +152,7 @@ impl Making {
             payload_crc: if values.is_empty() { 0 } else { batch.crc() },
             frame_no: u32::try_from(self.seal.frames).unwrap(),
             kind: if values.is_empty() { Kind::Mark } else { Kind::Data },
+            encrypted: false,
         };
         if self.at + header.stored_len() + HEADER_LEN as u64 > self.header.capacity {
             return false;

@@ -13,6 +13,7 @@
 //!
 //! Deliberately absent: mmap (a full disk would be a SIGBUS), `io_uring` (outside the default seccomp profiles), any decoding of events.
 
+pub mod cipher;
 pub(super) mod cursor;
 pub(super) mod frame;
 #[cfg(test)]

@@ -53,7 +53,7 @@ pub(crate) struct Report {
     pub(crate) unclean: bool,
     pub(crate) cursor_lost: bool,
     pub(crate) torn_bytes: u64,
-    /// Acknowledged seqs that are gone, as inclusive ranges; the same ones may be named twice.
+    /// Acknowledged seqs that are gone, as inclusive ranges, in order and apart; some of them may have been at their end.
     pub(crate) lost: Vec<(u64, u64)>,
     pub(crate) quarantined: u64,
 }
@@ -80,7 +80,9 @@ pub(crate) fn recover(storage: &dyn Storage, quarantine_budget: u64) -> Result<R
     let mut marks = adopt_marks(storage, marks, cursor_lost, &kept);
 
     let was_durable = kept.iter().map(Candidate::durable_before).fold(marks.durable_seq, u64::max);
-    let next_segment_id = kept.iter().map(|c| c.segment.id()).chain([marks.segment_id]).max().unwrap_or(0) + 1;
+    // A file may have been copied under a name that is not its own: no new segment may ever be given that name.
+    let named = kept.iter().filter_map(|c| segment::number_in(&c.name, "seg-"));
+    let next_segment_id = kept.iter().map(|c| c.segment.id()).chain(named).chain([marks.segment_id]).max().unwrap_or(0) + 1;
     let mut segments = VecDeque::new();
     let mut ages = Vec::new();
     let mut next_seq = marks.frontier + 1;
@@ -93,39 +95,42 @@ pub(crate) fn recover(storage: &dyn Storage, quarantine_budget: u64) -> Result<R
             // Without a cursor, what was durable before the oldest event that is left may have been delivered and freed.
             let later = if cursor_lost && segments.is_empty() { &[] } else { kept.as_slice() };
             let proof = later.iter().map(Candidate::durable_before).fold(marks.durable_seq, u64::max);
-            let expected = Expected { in_log: next_in_log, unended: next_seq, proof };
+            let ceiling = kept.iter().find_map(first_seq_in).unwrap_or(u64::MAX);
+            let expected = Expected { in_log: next_in_log, unended: next_seq, proof: proof.min(ceiling.saturating_sub(1)), ceiling };
             scan_unsealed(storage, &candidate.segment, expected, quarantine_budget, &mut report)?
         };
         next_in_log = next_in_log.max(seal.last_seq + 1);
+        // What is reported lost keeps its seqs: an event that got one of them would count as lost, too.
+        let after_lost = report.lost.iter().map(|(_, to)| to + 1).max().unwrap_or(0);
         if seal.events == 0 || seal.last_seq <= marks.frontier {
             spares.push(candidate.name);
+            next_seq = next_seq.max(after_lost);
             continue;
         }
         if seal.first_seq > next_seq && cursor_lost && segments.is_empty() {
             // What came before the oldest event that is left was delivered, or reported: only the cursor knew.
             begin_after(&mut marks, seal.first_seq - 1);
         } else if seal.first_seq > next_seq {
-            tracing::error!(from = next_seq, to = seal.first_seq - 1, "a part of the buffer is missing: these events are lost");
+            tracing::error!(before = candidate.name, "a part of the buffer is missing");
             report.lost.push((next_seq, seal.first_seq - 1));
         }
-        next_seq = next_seq.max(seal.last_seq + 1);
+        next_seq = next_seq.max(seal.last_seq + 1).max(after_lost);
         candidate.segment.set_durable_end(seal.end);
         ages.push((seal.first_seq, first_accepted_ms(&candidate.segment)));
         segments.push_back(Arc::new(candidate.segment));
     }
-    // What a scan proved to be lost had been durable, too, although nothing of it is left.
-    let was_durable = report.lost.iter().map(|&(_, to)| to).fold(was_durable, u64::max);
     if was_durable >= next_seq {
         // The cursor, or whoever prepared a segment, has seen them durable, and no segment holds them any more.
         if cursor_lost && segments.is_empty() {
             begin_after(&mut marks, was_durable);
         } else {
-            tracing::error!(from = next_seq, to = was_durable, "the end of the buffer is missing: these events are lost");
+            tracing::error!("the end of the buffer is missing");
             report.lost.push((next_seq, was_durable));
         }
         // Never used again: consumers take a lower seq for one that they have seen.
         next_seq = was_durable + 1;
     }
+    report.lost = merged(report.lost);
     report.quarantined = quarantine::usage(storage).1;
     Ok(Recovered { marks, generation, segments, spares, next_segment_id, next_seq, ages, report })
 }
@@ -155,7 +160,7 @@ fn read_cursor(storage: &dyn Storage, names: &[String]) -> Result<(Marks, u64, b
     let fail = |source| io_error(storage, "read", CURSOR_NAME, source);
     let file = storage.open(CURSOR_NAME, OpenMode::ReadWrite).map_err(fail)?;
     file.sync_data().map_err(fail)?;
-    match cursor::read(&*file).map_err(fail)? {
+    match cursor::read(&*file) {
         CursorFound::Marks(marks, generation) => Ok((*marks, generation, false)),
         CursorFound::Nothing => Ok((Marks::default(), 0, true)),
         CursorFound::Foreign(version) => Err(foreign(storage, CURSOR_NAME, version)),
@@ -233,6 +238,36 @@ struct Expected {
     unended: u64,
     /// Every seq up to this one is known to have been durable.
     proof: u64,
+    /// A later segment begins with this seq. What is here with it, or a higher one, was cut off or refused, and the seq given away again.
+    ceiling: u64,
+}
+
+/// The first seq in a segment, as far as that can be told without looking through all of it.
+fn first_seq_in(candidate: &Candidate) -> Option<u64> {
+    if let Some(seal) = candidate.segment.seal() {
+        return (seal.events > 0).then_some(seal.first_seq);
+    }
+    let (file, seed) = (&*candidate.segment.file, candidate.segment.header.seed());
+    let limit = file.size().ok()?;
+    let mut scanner = Scanner::default();
+    match scanner.frame_at(file, seed, DATA_START, limit).ok()? {
+        Found::Frame(header, _) | Found::BadPayload(header) => Some(header.first_seq),
+        Found::NoFrame { blank: true } => None,
+        Found::NoFrame { blank: false } => scanner.resync(file, seed, DATA_START, limit, 0).ok()?.map(|(_, header)| header.first_seq),
+    }
+}
+
+/// Ranges in order, those that touch or overlap made one.
+fn merged(mut ranges: Vec<(u64, u64)>) -> Vec<(u64, u64)> {
+    ranges.sort_unstable();
+    let mut merged: Vec<(u64, u64)> = Vec::new();
+    for (from, to) in ranges {
+        match merged.last_mut() {
+            Some(last) if from <= last.1 + 1 => last.1 = last.1.max(to),
+            _ => merged.push((from, to)),
+        }
+    }
+    merged
 }
 
 /// Scans a segment that was being written and seals it.
@@ -248,7 +283,9 @@ fn scan_unsealed(
     let limit = file.size().map_err(fail)?;
     let mut scanner = Scanner::default();
     let mut seal = Seal { end: DATA_START, flags: SEAL_RECOVERED, ..Seal::default() };
-    let Expected { in_log, unended, proof } = expected;
+    // What the disk does not give is damage: nothing may keep the buffer from opening.
+    scanner.insist(false);
+    let Expected { in_log, unended, proof, ceiling } = expected;
     let mut in_log = in_log.max(segment.header.base_seq);
     let mut unended = unended.max(in_log);
     let mut at = DATA_START;
@@ -256,7 +293,7 @@ fn scan_unsealed(
         let found = scanner.frame_at(file, seed, at, limit).map_err(fail)?;
         if let Found::Frame(header, _) = &found {
             // A lower seq than expected is a stray copy, whatever its checksums say.
-            if header.first_seq >= in_log {
+            if header.first_seq >= in_log && header.next_seq() <= ceiling {
                 if header.first_seq > unended && seal.events > 0 {
                     report.lost.push((unended, header.first_seq - 1));
                 }
@@ -267,7 +304,7 @@ fn scan_unsealed(
                 continue;
             }
         }
-        let resumed = scanner.resync(file, seed, at, limit, in_log).map_err(fail)?;
+        let resumed = scanner.resync(file, seed, at, limit, in_log).map_err(fail)?.filter(|(_, header)| header.next_seq() <= ceiling);
         let was_durable = proof >= unended || (resumed.is_some() && is_proven(&mut scanner, segment, at, limit, unended).map_err(fail)?);
         match resumed {
             // Nothing is missing when the next good frame carries on where we are: only a mark, or what Kafka has, was damaged.
@@ -276,12 +313,15 @@ fn scan_unsealed(
                 at = good;
             }
             _ if proof >= unended => {
-                let bytes = (limit - at).min(TORN_KEEP_BYTES);
+                // The file may have been cut off before its first frame.
+                let bytes = limit.saturating_sub(at).min(TORN_KEEP_BYTES);
                 set_aside(storage, segment, at, bytes, (unended, proof), "damaged up to the end of the data", budget, report);
                 break;
             }
             _ => {
-                if !matches!(found, Found::NoFrame { blank: true }) && at + frame::HEADER_LEN as u64 <= limit {
+                // Behind a blank place there may still be the end of an unfinished write.
+                let is_clean = matches!(found, Found::NoFrame { blank: true }) && resumed.is_none();
+                if !is_clean && at + frame::HEADER_LEN as u64 <= limit {
                     set_torn_aside(storage, segment, at, &found, limit, budget, report);
                 }
                 break;
@@ -332,7 +372,13 @@ fn set_aside(
     report: &mut Report,
 ) {
     let lost_seqs = (from <= to).then_some((from, to));
-    tracing::error!(file = segment.name.as_str(), offset, bytes, ?lost_seqs, reason, "acknowledged data on disk is damaged");
+    let file = segment.name.as_str();
+    if lost_seqs.is_some() {
+        tracing::error!(file, offset, bytes, ?lost_seqs, reason, "acknowledged data on disk is damaged");
+    } else {
+        // A crash while a segment was being made from one that Kafka has leaves this, too.
+        tracing::warn!(file, offset, bytes, reason, "something that no event needs does not verify: set aside");
+    }
     report.lost.extend(lost_seqs);
     let note = Note { reason, file: &segment.name, offset, bytes, lost_seqs, at_ms: storage.now_ms() };
     keep(storage, segment, &note, budget);

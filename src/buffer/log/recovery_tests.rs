@@ -36,7 +36,7 @@ impl Made {
     }
 
     fn segment(&self, segment_id: u64, base_seq: u64) -> Tail {
-        let header = SegmentHeader { segment_id, base_seq, salt: [1; 16], relay_id: RELAY, created_ms: 1, capacity: 1 << 16 };
+        let header = SegmentHeader { segment_id, base_seq, salt: [1; 16], relay_id: RELAY, created_ms: 1, capacity: 1 << 16, key_id: 0 };
         Tail { segment: segment::prepare(&self.storage, None, header).unwrap(), at: DATA_START, frames: 0 }
     }
 
@@ -58,6 +58,7 @@ impl Tail {
             payload_crc: crc32c::crc32c(&payload),
             frame_no: self.frames,
             kind: Kind::Data,
+            encrypted: false,
         };
         let at = self.at;
         write_full(&*self.segment.file, &header.encode(self.segment.header.seed(), at), at).unwrap();
@@ -70,7 +71,17 @@ impl Tail {
     /// Adds a mark: everything before `next_seq` is durable.
     fn mark(&mut self, next_seq: u64) {
         let (first_seq, durable_seq, frame_no) = (next_seq, next_seq - 1, self.frames);
-        let header = FrameHeader { first_seq, durable_seq, accepted_ms: 1, count: 0, len: 0, payload_crc: 0, frame_no, kind: Kind::Mark };
+        let header = FrameHeader {
+            first_seq,
+            durable_seq,
+            accepted_ms: 1,
+            count: 0,
+            len: 0,
+            payload_crc: 0,
+            frame_no,
+            kind: Kind::Mark,
+            encrypted: false,
+        };
         write_full(&*self.segment.file, &header.encode(self.segment.header.seed(), self.at), self.at).unwrap();
         self.frames += 1;
         self.at += header.stored_len();

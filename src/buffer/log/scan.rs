@@ -1,6 +1,6 @@
 //! Reading frames from a segment: in order, verified, and finding the next good one after damage.
 
-use super::frame::{FrameHeader, HEADER_LEN};
+use super::frame::{FrameHeader, HEADER_LEN, MAGIC};
 use super::storage::{StorageFile, read_full};
 use bytes::Bytes;
 use std::io;
@@ -23,16 +23,29 @@ pub(crate) enum Found {
 }
 
 /// A window of a segment file, read ahead.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Scanner {
     chunk: Bytes,
     chunk_at: u64,
+    /// A stretch of which the disk gives nothing at all is an error, and not taken for damaged.
+    insists: bool,
+}
+
+impl Default for Scanner {
+    fn default() -> Self {
+        Self { chunk: Bytes::new(), chunk_at: 0, insists: true }
+    }
 }
 
 impl Scanner {
     /// Forgets what was read (the file changed, or is another one).
     pub(crate) fn reset(&mut self) {
         self.chunk = Bytes::new();
+    }
+
+    /// Whether a stretch of which the disk gives nothing at all is an error; otherwise it counts as damaged.
+    pub(crate) fn insist(&mut self, insists: bool) {
+        self.insists = insists;
     }
 
     /// The frame at `offset` of a segment whose data ends at `limit`.
@@ -69,7 +82,11 @@ impl Scanner {
             if let Some(header) = FrameHeader::decode(&bytes, seed, at).filter(|header| header.first_seq >= min_seq) {
                 return Ok(Some((at, header)));
             }
+            // On to the next place that looks like one. Most of an unfinished segment is blank: looking at every place takes long.
             at += 8;
+            let rest = usize::try_from(at - self.chunk_at).ok().and_then(|start| self.chunk.get(start..)).unwrap_or_default();
+            let looks = memchr::memmem::find(rest, &MAGIC.to_le_bytes()).unwrap_or(rest.len()) as u64;
+            at += looks / 8 * 8;
         }
         Ok(None)
     }
@@ -82,7 +99,7 @@ impl Scanner {
             return Ok(self.chunk.slice(start..start + len));
         }
         let want = len.max(CHUNK).min(usize::try_from(limit.saturating_sub(offset)).unwrap_or(usize::MAX));
-        self.chunk = read_tolerantly(file, offset, want)?.into();
+        self.chunk = read_tolerantly(file, offset, want, self.insists)?.into();
         self.chunk_at = offset;
         Ok(self.chunk.slice(..len.min(self.chunk.len())))
     }
@@ -90,7 +107,7 @@ impl Scanner {
 
 /// Reads; where the disk fails twice, page by page, with zeros for the pages that cannot be read: they fail their checksums and are
 /// handled as damage, instead of stopping everything behind them.
-fn read_tolerantly(file: &dyn StorageFile, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+fn read_tolerantly(file: &dyn StorageFile, offset: u64, len: usize, insists: bool) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0_u8; len];
     for _ in 0..2 {
         if let Ok(n) = read_full(file, &mut bytes, offset) {
@@ -103,7 +120,7 @@ fn read_tolerantly(file: &dyn StorageFile, offset: u64, len: usize) -> io::Resul
         if let Err(error) = read_full(file, page, offset + (i * PAGE) as u64) {
             page.fill(0);
             unreadable += 1;
-            if unreadable * PAGE >= len {
+            if insists && unreadable * PAGE >= len {
                 return Err(error);
             }
         }

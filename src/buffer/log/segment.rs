@@ -26,6 +26,8 @@ const HEADER_LEN: usize = 92;
 const SEAL_LEN: usize = 68;
 /// A larger segment is none of ours, whatever its header says.
 const CAPACITY_MAX: u64 = 1 << 40;
+/// Incompatible feature: payloads are encrypted.
+const INCOMPATIBLE_ENCRYPTED: u32 = 1;
 /// Set on a seal that recovery wrote.
 pub(crate) const SEAL_RECOVERED: u32 = 1;
 
@@ -38,6 +40,8 @@ pub(crate) struct SegmentHeader {
     pub(crate) relay_id: [u8; 16],
     pub(crate) created_ms: u64,
     pub(crate) capacity: u64,
+    /// Which key its payloads are encrypted with; 0: none.
+    pub(crate) key_id: u32,
 }
 
 /// Why a header page is not usable.
@@ -54,6 +58,8 @@ impl SegmentHeader {
         let mut bytes = [0_u8; HEADER_LEN];
         bytes[0..8].copy_from_slice(HEADER_MAGIC);
         bytes[8..12].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
+        bytes[12..16].copy_from_slice(&self.incompatible().to_le_bytes());
+        bytes[20..24].copy_from_slice(&self.key_id.to_le_bytes());
         bytes[24..32].copy_from_slice(&self.segment_id.to_le_bytes());
         bytes[32..40].copy_from_slice(&self.base_seq.to_le_bytes());
         bytes[40..56].copy_from_slice(&self.salt);
@@ -71,8 +77,9 @@ impl SegmentHeader {
             return Err(HeaderProblem::Invalid);
         }
         let (version, incompat) = (u32_at(bytes, 8), u32_at(bytes, 12));
-        if version != FORMAT_VERSION || incompat != 0 {
-            return Err(HeaderProblem::Foreign(version.max(FORMAT_VERSION + u32::from(incompat != 0))));
+        let unknown = incompat & !INCOMPATIBLE_ENCRYPTED != 0;
+        if version != FORMAT_VERSION || unknown {
+            return Err(HeaderProblem::Foreign(version.max(FORMAT_VERSION + u32::from(unknown))));
         }
         let mut header = Self {
             segment_id: u64_at(bytes, 24),
@@ -81,11 +88,20 @@ impl SegmentHeader {
             relay_id: [0; 16],
             created_ms: u64_at(bytes, 72),
             capacity: u64_at(bytes, 80),
+            key_id: u32_at(bytes, 20),
         };
+        if header.incompatible() != incompat {
+            return Err(HeaderProblem::Invalid);
+        }
         header.salt.copy_from_slice(&bytes[40..56]);
         header.relay_id.copy_from_slice(&bytes[56..72]);
         let can_be = header.segment_id <= SEQ_MAX && header.base_seq <= SEQ_MAX && header.capacity <= CAPACITY_MAX;
         if can_be { Ok(header) } else { Err(HeaderProblem::Invalid) }
+    }
+
+    /// The features without which this segment cannot be read.
+    fn incompatible(&self) -> u32 {
+        if self.key_id == 0 { 0 } else { INCOMPATIBLE_ENCRYPTED }
     }
 
     /// The seed of every checksum in this segment.
@@ -222,27 +238,34 @@ pub(crate) fn read_header(file: &dyn StorageFile) -> io::Result<Result<(SegmentH
 }
 
 /// Turns a file (new or a spare named `from`) into the segment `header`, durably: its name and header survive a crash before its first
-/// frame is written. Until both are there it is called a spare, so that a crash half-way leaves nothing that looks damaged.
+/// frame is written. Until both are there it is called a spare, so that a crash half-way leaves nothing that looks damaged. When it fails,
+/// a spare is a spare again, and nothing is left of a new file: what nobody knows of would take space that nobody counts.
 pub(crate) fn prepare(storage: &dyn Storage, from: Option<&str>, header: SegmentHeader) -> io::Result<Segment> {
     let name = segment_name(header.segment_id);
     let fresh = spare_name(header.segment_id);
     let source = from.unwrap_or(&fresh);
     let file = storage.open(source, if from.is_some() { OpenMode::ReadWrite } else { OpenMode::Create })?;
-    if from.is_none()
-        && let Err(error) = file.allocate(header.capacity)
-    {
-        // Whatever was reserved goes back: a half-made segment must not stand in the way of others.
-        drop(storage.remove(source));
+    let made = fill(&*file, from.is_none(), &header).and_then(|()| storage.rename(source, &name)).and_then(|()| storage.sync_dir(""));
+    if let Err(error) = made {
+        drop(storage.rename(&name, source));
+        if from.is_none() {
+            drop(storage.remove(source));
+        }
         return Err(error);
     }
-    // Everything up to the first frame is written anew: no stale seal, and a blank header where the first frame will be.
+    Ok(Segment { recycled: from.is_some(), ..Segment::new(name, header, file, DATA_START, None) })
+}
+
+/// Everything up to the first frame is written anew: no stale seal, and a blank header where the first frame will be.
+fn fill(file: &dyn StorageFile, is_new: bool, header: &SegmentHeader) -> io::Result<()> {
+    // A spare may have been cut short behind our back.
+    if is_new || file.size()? < header.capacity {
+        file.allocate(header.capacity)?;
+    }
     let mut front = vec![0_u8; usize::try_from(DATA_START).unwrap_or_default() + super::frame::HEADER_LEN];
     front[..HEADER_LEN].copy_from_slice(&header.encode());
-    write_full(&*file, &front, 0)?;
-    file.sync_data()?;
-    storage.rename(source, &name)?;
-    storage.sync_dir("")?;
-    Ok(Segment { recycled: from.is_some(), ..Segment::new(name, header, file, DATA_START, None) })
+    write_full(file, &front, 0)?;
+    file.sync_data()
 }
 
 #[cfg(test)]
@@ -252,7 +275,8 @@ mod tests {
     // Goal: no single flipped bit of a segment's header or seal is believed, so no segment is taken for another, or for longer.
     #[test]
     fn every_flipped_bit_is_seen() {
-        let header = SegmentHeader { segment_id: 3, base_seq: 90, salt: [5; 16], relay_id: [7; 16], created_ms: 1, capacity: 1 << 16 };
+        let header =
+            SegmentHeader { segment_id: 3, base_seq: 90, salt: [5; 16], relay_id: [7; 16], created_ms: 1, capacity: 1 << 16, key_id: 0 };
         let seal = Seal { first_seq: 91, last_seq: 95, frames: 2, events: 5, end: DATA_START + 400, headers_crc: 6, flags: SEAL_RECOVERED };
         let (good_header, good_seal) = (header.encode(), seal.encode(&header));
         assert_eq!((SegmentHeader::decode(&good_header), Seal::decode(&good_seal, &header)), (Ok(header), Some(seal)));

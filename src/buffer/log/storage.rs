@@ -105,6 +105,11 @@ pub(crate) fn write_full(file: &dyn StorageFile, buf: &[u8], offset: u64) -> io:
     Ok(())
 }
 
+/// Whether an error says that the volume, or the quota, is used up: it may end by itself.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 /// The real file system.
 #[derive(Debug)]
 pub struct DiskStorage {

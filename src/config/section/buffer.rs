@@ -1,6 +1,6 @@
 //! `[buffer]`
 
-use super::super::kind::{Count, FilePath, OrAuto, Size, Switch};
+use super::super::kind::{Count, FilePath, OrAuto, OrNone, Size, Switch};
 use super::section;
 use std::path::PathBuf;
 
@@ -25,5 +25,9 @@ section! {
 
         /// Refuse to start where a sync does not make data durable (tmpfs, overlay), instead of saying so in every reply.
         require_durable: bool = false, Switch;
+
+        /// File with the keys for encryption at rest (AES-256-GCM): 64 hexadecimal digits a line, the key for new events first, older
+        /// ones behind it until their events have drained. Empty: not encrypted.
+        encryption_key_file: Option<PathBuf> = None, OrNone(FilePath);
     }
 }
