@@ -7,14 +7,14 @@ SHELL := bash
 export PATH := $(CURDIR)/.cache/tools/bin:$(PATH)
 
 # Cheap first, so that a slip shows early.
-STEPS := deps fmt-check deny lint unit fuzz-slice prove-slice handover it demo-check
+STEPS := deps fmt-check deny lint unit prove-slice fuzz-slice handover it demo-check
 
 .PHONY: help $(STEPS) test advisories prove crash-long churn-long fuzz mutants demo bench engines
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
-test: ## everything CI runs: deps, fmt-check, deny, lint, unit, fuzz-slice, prove-slice, handover, it, demo-check
+test: ## everything CI runs: deps, fmt-check, deny, lint, unit, prove-slice, fuzz-slice, handover, it, demo-check
 	@scripts/steps.sh $(STEPS)
 
 deps: ## install or fetch what is missing: Java, Maven, Redis, Kafka, strace, cargo-deny
@@ -40,6 +40,12 @@ advisories: ## known vulnerabilities and unmaintained crates; needs the network
 unit: ## the tests beside the code
 	@cargo test --locked --lib --bins
 
+prove-slice: ## a bounded slice of the proofs of the buffer
+	@cargo test --locked --test prove
+
+prove: ## the proofs of the buffer, all of them: crashes, faults, rot, a model (docs/proofs.md)
+	@cargo test --locked --release --test prove -- --full
+
 fuzz-slice: ## some seconds of each fuzz target, with the inputs that are kept
 	@DUALSTREAM_FUZZ_SECONDS=8 cargo test --locked --lib fuzz:: -- --nocapture
 
@@ -48,12 +54,6 @@ fuzz: ## each fuzz target for DUALSTREAM_FUZZ_SECONDS (600); a failing input is 
 
 handover: ## the buffer's threads in many orders: no wake-up is lost (DUALSTREAM_INTERLEAVINGS, 400)
 	@cargo test --locked --test handover
-
-prove-slice: ## a bounded slice of the proofs of the buffer
-	@cargo test --locked --test prove
-
-prove: ## the proofs of the buffer, all of them: crashes, faults, rot, a model (docs/proofs.md)
-	@cargo test --locked --release --test prove -- --full
 
 it: ## the integration tests: the real binary, a real Kafka, a real Redis
 	@cargo test --locked --test it

@@ -350,10 +350,14 @@ impl Reader {
     fn gave_nothing(&mut self, segment: &Segment, source: std::io::Error) -> Result<(), ReadError> {
         self.unread += 1;
         if self.unread < READ_TRIES || lock(&self.shared.queue).failed.is_some() {
-            return Err(ReadError::Io { path: self.shared.storage.dir().join(&segment.name), source });
+            return Err(self.read_error(segment, source));
         }
         tracing::error!(file = segment.name, offset = self.offset, error = %source, "the disk gives nothing here, again and again: counted as damaged");
         self.scanner.insist(false);
         Ok(())
+    }
+
+    fn read_error(&self, segment: &Segment, source: std::io::Error) -> ReadError {
+        ReadError::Io { path: self.shared.storage.dir().join(&segment.name), source }
     }
 }

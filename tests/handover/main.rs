@@ -10,7 +10,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs, reason = "a test: a panic is how it fails, its table is its result")]
 
 // What `src/buffer` names of the crate.
-use dualstream::{config, event, lifecycle};
+use dualstream::{config, error, event, lifecycle};
 
 #[path = "../../src/buffer/mod.rs"]
 #[allow(warnings, clippy::all, clippy::pedantic, reason = "the whole stage, of which the scenarios use a part; linted where it belongs")]

@@ -24,10 +24,10 @@ const HEADER_MAGIC: &[u8; 8] = b"DSTRMSEG";
 const SEAL_MAGIC: &[u8; 8] = b"DSTRMEND";
 const HEADER_LEN: usize = 92;
 const SEAL_LEN: usize = 68;
-/// A larger segment is none of ours, whatever its header says.
-const CAPACITY_MAX: u64 = 1 << 40;
 /// Incompatible feature: payloads are encrypted.
 const INCOMPATIBLE_ENCRYPTED: u32 = 1;
+/// A larger segment is none of ours, whatever its header says.
+const CAPACITY_MAX: u64 = 1 << 40;
 /// Set on a seal that recovery wrote.
 pub(crate) const SEAL_RECOVERED: u32 = 1;
 
