@@ -7,14 +7,14 @@ SHELL := bash
 export PATH := $(CURDIR)/.cache/tools/bin:$(PATH)
 
 # Cheap first, so that a slip shows early.
-STEPS := deps fmt-check deny lint unit prove-slice fuzz-slice handover it demo-check
+STEPS := deps fmt-check deny lint unit prove-slice fuzz-slice handover it demo-check helm-check
 
-.PHONY: help $(STEPS) test advisories prove crash-long churn-long fuzz mutants demo bench engines
+.PHONY: help $(STEPS) test advisories prove crash-long churn-long fuzz mutants demo bench engines helm-deps helm-docs helm-check-full
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 17
 
-test: ## everything CI runs: deps, fmt-check, deny, lint, unit, prove-slice, fuzz-slice, handover, it, demo-check
+test: ## everything CI runs: deps, fmt-check, deny, lint, unit, prove-slice, fuzz-slice, handover, it, demo-check, helm-check
 	@scripts/steps.sh $(STEPS)
 
 deps: ## install or fetch what is missing: Java, Maven, Redis, Kafka, strace, cargo-deny
@@ -77,6 +77,23 @@ demo-check: ## the demo as a check: what was sent was consumed and notified
 	echo "$$tally"; \
 	[[ "$$tally" =~ '"sent":'([1-9][0-9]*),'"consumed":'([0-9]+),'"notified":'([0-9]+) ]] || { echo "no tally"; exit 1; }; \
 	[[ $${BASH_REMATCH[1]} = "$${BASH_REMATCH[2]}" && $${BASH_REMATCH[1]} = "$${BASH_REMATCH[3]}" ]] || { echo "the tally does not add up"; exit 1; }
+
+# The relay that the chart's configurations are tried on.
+DUALSTREAM ?= $(CURDIR)/target/debug/dualstream
+
+helm-deps: ## fetch or build helm 3 and 4, promtool, schemas
+	@scripts/deps-k8s.sh
+
+helm-docs: ## the chart's README.md and values.schema.json, from values.yaml and docs/config.md
+	@cd tests/helm && go run ./chartdocs
+
+helm-check: helm-deps ## the chart, its examples and the kustomize component, by helm 3 and 4, schemas, Pod validation, promtool; UPDATE=1 keeps what differs
+	@[ "$(DUALSTREAM)" != "$(CURDIR)/target/debug/dualstream" ] || cargo build --locked --quiet
+	@cd tests/helm && DUALSTREAM="$(DUALSTREAM)" go test -vet=off -count=1 . ./chartdocs
+
+helm-check-full: helm-deps ## helm-check, and on real processes: a pod's shutdown, the dashboard's queries by a Prometheus that scrapes a relay
+	@[ "$(DUALSTREAM)" != "$(CURDIR)/target/debug/dualstream" ] || cargo build --locked --quiet
+	@cd tests/helm && DUALSTREAM="$(DUALSTREAM)" go test -vet=off -count=1 -v ./...
 
 bench: ## this machine: ingest, disk, drain, end to end, memory, each beside its own ceiling (ARGS="--brokers HOST:PORT")
 	@cargo build --locked --release

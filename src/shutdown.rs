@@ -65,20 +65,32 @@ impl Trigger {
     /// # Errors
     /// When the signals cannot be heard.
     pub async fn listen_to_signals(&self) -> io::Result<()> {
+        self.hear_signals()?.await;
+        Ok(())
+    }
+
+    /// The same, but they are heard from this call on, which must be made within a runtime.
+    ///
+    /// # Errors
+    /// When the signals cannot be heard.
+    pub fn hear_signals(&self) -> io::Result<impl Future<Output = ()> + Send + use<>> {
         let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        loop {
-            let name = tokio::select! {
-                _ = terminate.recv() => "SIGTERM",
-                _ = interrupt.recv() => "SIGINT",
-            };
-            if self.urgency() == Urgency::Running {
-                tracing::info!(signal = name, "stopping; a second signal forces");
-                self.ask(Urgency::Stop);
-            } else {
-                tracing::warn!(signal = name, "forced: what is not sent stays on disk");
-                self.ask(Urgency::Force);
+        let trigger = self.clone();
+        Ok(async move {
+            loop {
+                let name = tokio::select! {
+                    _ = terminate.recv() => "SIGTERM",
+                    _ = interrupt.recv() => "SIGINT",
+                };
+                if trigger.urgency() == Urgency::Running {
+                    tracing::info!(signal = name, "stopping; a second signal forces");
+                    trigger.ask(Urgency::Stop);
+                } else {
+                    tracing::warn!(signal = name, "forced: what is not sent stays on disk");
+                    trigger.ask(Urgency::Force);
+                }
             }
-        }
+        })
     }
 }
 

@@ -3,11 +3,14 @@
 //! ```text
 //! build   ops answers "starting" ─▶ open the buffer (recovery) ─▶ drain, notify ─▶ bind ingest
 //! run     threads: ops · buffer-commit · buffer-keep · drain     tasks: ingest · notify
+//!         without ingest: `dualstream drain-only`, which asks for the end itself once the buffer is empty
 //! stop    the phases of [`crate::shutdown`]; a stage that ends by itself starts them too, and the exit code says so
 //! ```
 
+mod drain_only;
 mod outcome;
 mod peek;
+mod purge;
 mod workers;
 
 use crate::buffer::log::storage::{DiskStorage, Storage};
@@ -20,7 +23,9 @@ use crate::notify::Notify;
 use crate::ops::{Handles, Ops, StatusSource};
 use crate::shutdown::{Deadlines, Trigger, Urgency};
 use crate::{buffer, drain, ingest, notify, ops};
+use drain_only::DrainOnly;
 use peek::DirectoryPeek;
+use purge::BufferPurge;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -83,15 +88,23 @@ pub struct App {
     trigger: Trigger,
     source: Arc<StatusSource>,
     ops: OpsThread,
-    ingest: Ingest<Appender>,
+    drain_only: Option<DrainOnly>,
     gauges: Gauges,
+    stages: Stages,
+    addresses: Addresses,
+}
+
+/// What runs, and what stops it.
+#[derive(Debug)]
+struct Stages {
+    /// Absent when nothing is to come in.
+    ingest: Option<Ingest<Appender>>,
     committer: Committer,
     keeper: Keeper,
     closer: Closer,
     drain: Drain,
     drain_stop: DrainStop,
     notify: Notify,
-    addresses: Addresses,
 }
 
 impl App {
@@ -100,6 +113,20 @@ impl App {
     /// # Errors
     /// [`AppError`]; everything opened so far is closed again.
     pub fn build(config: Config, trigger: Trigger) -> Result<Self, AppError> {
+        Self::assemble(config, trigger, None)
+    }
+
+    /// The same without ingest: it sends what is in the buffer and asks for the end itself, when nothing is left or, at the latest, so
+    /// early that everything is over within `timeout`.
+    ///
+    /// # Errors
+    /// As [`App::build`].
+    pub fn build_drain_only(mut config: Config, trigger: Trigger, timeout: Option<Duration>) -> Result<Self, AppError> {
+        let plan = DrainOnly::new(&mut config.shutdown, timeout);
+        Self::assemble(config, trigger, Some(plan))
+    }
+
+    fn assemble(config: Config, trigger: Trigger, drain_only: Option<DrainOnly>) -> Result<Self, AppError> {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(AppError::Runtime)?;
         let topic = Template::parse(&config.kafka.topic, &[Placeholder::Type, Placeholder::SourceType]).map_err(AppError::Topic)?;
         let (ingest_stats, drain_stats) = (Arc::new(IngestStats::default()), Arc::new(DrainStats::default()));
@@ -116,11 +143,13 @@ impl App {
 
         let acks = Arc::new(AckWaiters::default());
         let storage: Arc<dyn Storage> = Arc::new(DiskStorage::new(&config.buffer.dir));
+        let keyring = buffer::keyring(&config.buffer).map_err(AppError::Buffer)?;
         let opened = Buffer::open(&config.buffer, Arc::clone(&storage), Arc::clone(&acks), largest_batch(&config));
         let opened = opened.map_err(AppError::Buffer)?;
         let relay_id = opened.relay_id().to_string();
-        let Buffer { appender, reader, gauges, committer, keeper, closer } = opened;
-        source.buffer_opened(Arc::new(gauges.clone()), Arc::new(DirectoryPeek::new(storage)));
+        let Buffer { appender, reader, gauges, purger, committer, keeper, closer } = opened;
+        source.buffer_opened(Arc::new(gauges.clone()), Arc::new(DirectoryPeek::new(storage, keyring)));
+        source.purges_with(Arc::new(BufferPurge(purger)));
 
         let drain_stop = DrainStop::default();
         let waker = reader.waker();
@@ -131,14 +160,18 @@ impl App {
             DrainHandles { stats: drain_stats, acks, on_acked, stop: drain_stop.clone(), heartbeat: Some(source.heartbeat("drain")) };
         let drain = Drain::build(&config.kafka, &relay_id, reader, handles).map_err(AppError::Drain)?;
 
-        let ingest = runtime.block_on(Ingest::bind(&config.ingest, &topic, appender, ingest_stats)).map_err(AppError::Ingest)?;
+        let ingest = match drain_only {
+            Some(_) => None,
+            None => Some(runtime.block_on(Ingest::bind(&config.ingest, &topic, appender, ingest_stats)).map_err(AppError::Ingest)?),
+        };
         let addresses = Addresses {
-            ingest: ingest.local_addr(),
-            socket: ingest.socket().map(ToOwned::to_owned),
+            ingest: ingest.as_ref().and_then(Ingest::local_addr),
+            socket: ingest.as_ref().and_then(Ingest::socket).map(ToOwned::to_owned),
             ops: ops_addresses.listen,
             probe: ops_addresses.probe,
         };
-        Ok(Self { config, runtime, trigger, source, ops, ingest, gauges, committer, keeper, closer, drain, drain_stop, notify, addresses })
+        let stages = Stages { ingest, committer, keeper, closer, drain, drain_stop, notify };
+        Ok(Self { config, runtime, trigger, source, ops, drain_only, gauges, stages, addresses })
     }
 
     /// Where the relay listens.
@@ -153,18 +186,18 @@ impl App {
 
     /// Lets SIGTERM and SIGINT ask for the end.
     pub fn listen_to_signals(&self) {
-        let trigger = self.trigger.clone();
-        drop(self.runtime.spawn(async move {
-            if let Err(error) = trigger.listen_to_signals().await {
-                tracing::error!(%error, "cannot hear signals: stop the relay with SIGKILL, or mend this");
-            }
-        }));
+        let _runtime = self.runtime.enter();
+        // From here on, not from when the runtime gets to it: a signal before that would kill the relay in the middle of its work.
+        match self.trigger.hear_signals() {
+            Ok(listen) => drop(self.runtime.spawn(listen)),
+            Err(error) => tracing::error!(%error, "cannot hear signals: stop the relay with SIGKILL, or mend this"),
+        }
     }
 
     /// Runs until the trigger asks for the end or a stage fails, then ends in order. Blocks.
     pub fn run(self) -> Outcome {
-        let Self { config, runtime, trigger, source, ops, ingest, gauges, committer, keeper, closer, drain, drain_stop, notify, addresses } =
-            self;
+        let Self { config, runtime, trigger, source, ops, drain_only, gauges, stages, addresses } = self;
+        let Stages { ingest, committer, keeper, closer, drain, drain_stop, notify } = stages;
         let (commits, keeps) = (source.heartbeat("buffer-commit"), source.heartbeat("buffer-keep"));
         let mut committer = Worker::spawn("buffer-commit", &trigger, move || committer.run(&commits));
         let mut keeper = Worker::spawn("buffer-keep", &trigger, move || keeper.run(&keeps));
@@ -172,7 +205,7 @@ impl App {
         let (requests_by, requests_until) = tokio::sync::oneshot::channel::<Instant>();
         let (notify_by, notify_until) = tokio::sync::oneshot::channel::<Instant>();
         let ticking = source.heartbeat("runtime");
-        let mut ingest = Worker::task("ingest", &trigger, &runtime, ingest.run(received(requests_until)));
+        let mut ingest = ingest.map(|ingest| Worker::task("ingest", &trigger, &runtime, ingest.run(received(requests_until))));
         let mut notify = Worker::task("notify", &trigger, &runtime, notify.run(async { received(notify_until).await.into() }));
         let ticker = runtime.spawn(async move {
             let mut every = tokio::time::interval(Duration::from_secs(1));
@@ -181,6 +214,9 @@ impl App {
                 ticking.tick();
             }
         });
+        if let Some(plan) = drain_only {
+            drop(runtime.spawn(plan.run(gauges.clone(), trigger.clone())));
+        }
         source.serving();
         log_ready(&addresses);
 
@@ -193,8 +229,10 @@ impl App {
 
             // A stage that has ended by itself does not listen any more.
             let _ended = requests_by.send(now_if_forced(&trigger, phases.requests));
-            let requests = ingest.join().await;
-            tracing::info!(?requests, "stopping: requests finished, nothing more is accepted");
+            if let Some(ingest) = &mut ingest {
+                let requests = ingest.join().await;
+                tracing::info!(?requests, "stopping: requests finished, nothing more is accepted");
+            }
             closer.close_appends();
             let _committed = committer.join().await;
 
@@ -212,7 +250,8 @@ impl App {
             closer.close_keeper();
             let _kept = keeper.join().await;
             let failed = gauges.failed().or_else(|| {
-                [&ingest.failure, &committer.failure, &keeper.failure, &drain.failure, &notify.failure].into_iter().find_map(Clone::clone)
+                let ingest = ingest.and_then(|ingest| ingest.failure);
+                [ingest, committer.failure, keeper.failure, drain.failure, notify.failure].into_iter().flatten().next()
             });
             Outcome { drained: drained.unwrap_or_default(), left: gauges.backlog(), notified: notified.unwrap_or_default(), failed }
         });

@@ -55,6 +55,12 @@ pub enum OpenError {
         /// The directory.
         dir: PathBuf,
     },
+    /// There is nothing to look at.
+    #[error("{dir} is empty: no relay has made a buffer there; is it the right directory?")]
+    NoBuffer {
+        /// The directory.
+        dir: PathBuf,
+    },
     /// The directory holds something else.
     #[error("{dir} is not a dualstream buffer: it holds {found:?}; choose an empty directory or one that a relay made")]
     NotABuffer {
@@ -110,6 +116,17 @@ pub enum OpenError {
         key_id: u32,
         /// Where keys are looked for.
         key_file: Option<PathBuf>,
+    },
+    /// Events that cannot be shown without their key.
+    #[error(
+        "{file} holds events that are encrypted with key {key_id:08x}, which is not among the keys that were given: name the settings \
+         whose buffer.encryption_key_file has it (--config)"
+    )]
+    Encrypted {
+        /// The segment.
+        file: PathBuf,
+        /// Which key it needs.
+        key_id: u32,
     },
     /// Settings that cannot work together.
     #[error("{0}")]

@@ -94,7 +94,8 @@ impl Keeper {
         let marks = self.shared.cursor_marks(false);
         lock(&self.shared.rates).observe(now, marks.durable_seq, marks.ends.total());
         // The durable seq alone is worth a write a second: it only sharpens what recovery can prove.
-        let moved = marks.frontier != self.written.frontier || marks.ended_above != self.written.ended_above || self.written.clean;
+        let ended = |marks: &Marks| (marks.frontier, marks.ends);
+        let moved = ended(&marks) != ended(&self.written) || marks.ended_above != self.written.ended_above || self.written.clean;
         if moved || marks.durable_seq > self.written.durable_seq {
             self.write_cursor(marks);
         }
@@ -106,6 +107,8 @@ impl Keeper {
     fn write_cursor(&mut self, marks: Marks) {
         match self.cursor.write(&marks) {
             Ok(()) => {
+                *lock(&self.shared.purged_on_disk) = marks.ends.purged;
+                self.shared.purged_changed.notify_all();
                 self.slots = [self.slots[1], Some(marks.frontier)];
                 self.written = marks;
                 self.told_cursor_waits = false;

@@ -43,7 +43,7 @@ impl Life {
     pub(crate) fn open(memory: &Arc<Memory>) -> Self {
         let storage: Arc<Memory> = Arc::clone(memory);
         let opened = Buffer::open(&config(), storage, Arc::new(AckWaiters::default()), 0).unwrap();
-        let Buffer { appender, reader, gauges, committer, keeper, closer } = opened;
+        let Buffer { appender, reader, gauges, committer, keeper, closer, .. } = opened;
         let memory = Arc::clone(memory);
         Self { reader, keeper, gauges, memory, appender, closer, committer: Some(committer), answers: Vec::new() }
     }

@@ -7,6 +7,9 @@
 //! Reader   ◀── durable mark, recent frames, segments;   acks ──▶ watermark                     the drain's thread
 //! Keeper:  cursor, freeing and preparing segments                                              thread "buffer-keep"
 //! ```
+//! For operators: [`inspect`] and [`verify`] read a directory without its lock, [`offline`] changes one on which no relay runs, [`purge`]
+//! gives up events.
+//!
 //! Invariants: nothing is answered before an `fdatasync` that covers it; nothing is leased before it is durable; a segment is
 //! reused only when the durable cursor is past it; allocated bytes never exceed `max_bytes`; a request is stored whole or not at all.
 
@@ -25,9 +28,11 @@ mod life;
 pub mod log;
 #[cfg(test)]
 mod memory;
+pub mod offline;
 mod open;
 #[cfg(test)]
 mod power_failure;
+pub mod purge;
 mod rates;
 mod reader;
 mod reply;
@@ -35,6 +40,7 @@ mod shared;
 mod stats;
 #[cfg(test)]
 mod tests;
+pub mod verify;
 mod watermark;
 
 use crate::config::BufferConfig;
@@ -49,7 +55,9 @@ pub use committer::Committer;
 pub use error::{AppendError, FullDetail, OpenError, ReadError};
 pub use gauges::Gauges;
 pub use keeper::Keeper;
-pub use open::{Buffer, Closer};
+pub use log::cipher::Keyring;
+pub use open::{Buffer, Closer, keyring};
+pub use purge::Purger;
 pub use reader::{Leased, Reader, ReaderWaker};
 pub use stats::BufferSnapshot;
 
@@ -61,7 +69,7 @@ pub(crate) const LOCK_NAME: &str = "LOCK";
 /// # Errors
 /// The sentence with which opening would refuse the settings.
 pub fn largest_batch(config: &BufferConfig, wanted: u64) -> Result<u64, String> {
-    let overhead = open::keyring(config).map_err(|error| chain(&error))?.overhead_bytes();
+    let overhead = keyring(config).map_err(|error| chain(&error))?.overhead_bytes();
     let plan = capacity::Plan::new(config.max_bytes, config.segment_bytes, wanted + overhead)?;
     Ok(plan.max_payload() - overhead)
 }
@@ -82,6 +90,6 @@ pub struct Appended {
     pub first_seq: Seq,
     /// Number of events.
     pub count: u32,
-    /// Whether the volume keeps what was synced (false on tmpfs and overlay).
+    /// Whether the volume keeps what was synced (false on tmpfs, overlay, network and FUSE file systems).
     pub durable: bool,
 }

@@ -11,13 +11,14 @@ use super::log::cursor::{Cursor, Marks};
 use super::log::recovery::{self, Recovered, io_error};
 use super::log::segment::{number_in, spare_name};
 use super::log::storage::{OpenMode, Storage, Volume};
+use super::purge::Purger;
 use super::rates::Rates;
 use super::reader::Reader;
 use super::shared::{MarkBook, Meters, Queue, Segments, Shared, lock};
 use super::watermark::Watermark;
 use crate::config::{BufferConfig, read_secret_file};
 use crate::lifecycle::AckWaiters;
-use crate::sync::{Condvar, Mutex};
+use crate::sync::{AtomicU64, Condvar, Mutex};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -35,6 +36,8 @@ pub struct Buffer {
     pub reader: Reader,
     /// The look from outside.
     pub gauges: Gauges,
+    /// Gives up events when an operator says so.
+    pub purger: Purger,
     /// Run it on a thread.
     pub committer: Committer,
     /// Run it on a thread.
@@ -122,6 +125,9 @@ impl Buffer {
             recent: Mutex::default(),
             keeper_poked: Mutex::default(),
             keeper_changed: Condvar::new(),
+            purged_on_disk: Mutex::new(written.ends.purged),
+            purged_changed: Condvar::new(),
+            purged_below: AtomicU64::new(0),
             meters,
             storage,
             _lock: held,
@@ -137,6 +143,7 @@ impl Buffer {
             appender: Appender::new(Arc::clone(&shared)),
             reader: Reader::new(Arc::clone(&shared)),
             gauges: Gauges::new(Arc::clone(&shared)),
+            purger: Purger::new(Arc::clone(&shared)),
             committer: Committer::new(Arc::clone(&shared), next_seq),
             keeper,
             closer: Closer { shared },
@@ -150,7 +157,10 @@ impl Buffer {
 }
 
 /// The keys of `buffer.encryption_key_file`; none when there is no such setting.
-pub(super) fn keyring(config: &BufferConfig) -> Result<Keyring, OpenError> {
+///
+/// # Errors
+/// [`OpenError::KeyFile`] and [`OpenError::Keys`] when the file is none of keys.
+pub fn keyring(config: &BufferConfig) -> Result<Keyring, OpenError> {
     let Some(path) = &config.encryption_key_file else { return Ok(Keyring::default()) };
     let text = read_secret_file(path).map_err(|source| OpenError::KeyFile { path: path.clone(), source })?;
     Keyring::parse(&text).map_err(|source| OpenError::Keys { path: path.clone(), source })
@@ -164,7 +174,7 @@ fn check_keys(config: &BufferConfig, storage: &dyn Storage, keyring: &Keyring, r
 }
 
 /// Takes the lock; a short while is given to a predecessor that is just ending, or to somebody who only looks.
-fn take_lock(storage: &dyn Storage) -> Result<Arc<dyn std::fmt::Debug + Send + Sync>, OpenError> {
+pub(super) fn take_lock(storage: &dyn Storage) -> Result<Arc<dyn std::fmt::Debug + Send + Sync>, OpenError> {
     for attempt in 0..LOCK_ATTEMPTS {
         if attempt > 0 {
             std::thread::sleep(LOCK_PAUSE);
@@ -214,7 +224,7 @@ fn as_spare(storage: &dyn Storage, name: &str) -> String {
     }
 }
 
-fn marks_of(recovered: &Recovered) -> MarkBook {
+pub(super) fn marks_of(recovered: &Recovered) -> MarkBook {
     let marks = &recovered.marks;
     let mut watermark = Watermark::restore(marks.frontier, &marks.ended_above, &marks.lost_above);
     let mut ends = marks.ends;

@@ -12,6 +12,7 @@ use super::log::segment::{DATA_START, Segment};
 use super::shared::{Position, Shared, lock};
 use super::watermark::MAX_SPAN;
 use crate::event::Seq;
+use crate::sync::Ordering;
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError, Weak};
@@ -59,7 +60,7 @@ pub struct Reader {
     /// How often in a row the disk gave nothing.
     unread: u32,
     leases: VecDeque<Lease>,
-    /// From this seq on nothing was ever leased, so nothing can be at its end: spares a lock per event.
+    /// From this seq on nothing was ever leased, so nothing but what was purged can be at its end: spares a lock per event.
     fresh_from: u64,
 }
 
@@ -103,7 +104,7 @@ impl Reader {
     pub fn next_frame(&mut self) -> Result<Option<Leased>, ReadError> {
         let (durable, frontier) = {
             let marks = lock(&self.shared.marks);
-            // What is lost already is not there to be waited for.
+            // What is lost or purged already is not there to be waited for.
             self.next_seq = marks.watermark.first_open(self.next_seq);
             (marks.durable, marks.watermark.frontier())
         };
@@ -118,9 +119,10 @@ impl Reader {
         self.next_from_disk(durable)
     }
 
-    /// Whether an event is at its end already (acked out of order before a rewind or a restart): it must not be sent again.
+    /// Whether an event is at its end already (acked out of order before a rewind or a restart, or purged): it must not be sent again.
     pub fn is_acked(&self, seq: Seq) -> bool {
-        seq.0 < self.fresh_from && lock(&self.shared.marks).watermark.ended(seq.0)
+        let fresh_from = self.fresh_from.max(self.shared.purged_below.load(Ordering::Acquire));
+        seq.0 < fresh_from && lock(&self.shared.marks).watermark.ended(seq.0)
     }
 
     /// Blocks until something is there to hand out, the timeout passes, or [`ReaderWaker::wake`] is called.
@@ -218,6 +220,7 @@ impl Reader {
                     }
                     None => self.skip_damage(&segment, self.offset + header.stored_len(), header.next_seq()),
                 },
+                Found::BadPayload(_) | Found::NoFrame { .. } if self.passed_by_purge() => {}
                 Found::BadPayload(header) => {
                     let end = (self.offset + header.stored_len()).min(limit);
                     self.skip_damage(&segment, end, header.next_seq());
@@ -243,6 +246,18 @@ impl Reader {
             self.cipher = Some((segment.id(), cipher));
         }
         Ok(self.cipher.as_ref().and_then(|(_, cipher)| cipher.open(header, &stored)))
+    }
+
+    /// Whether a purge has passed the place of reading, which moves on then. Its segment may be freed and written over: what does not
+    /// verify there is no damage.
+    fn passed_by_purge(&mut self) -> bool {
+        let frontier = lock(&self.shared.marks).watermark.frontier();
+        let passed = self.next_seq <= frontier;
+        if passed {
+            self.next_seq = frontier + 1;
+            self.segment = Weak::new();
+        }
+        passed
     }
 
     fn take(&mut self, segment: &Segment, header: &FrameHeader, payload: Bytes) -> Option<Leased> {

@@ -13,7 +13,7 @@ use super::reply::Reply;
 use super::watermark::{Above, Watermark};
 use crate::event::{Batch, Seq};
 use crate::lifecycle::{AckWaiters, Counter, Ends, Gauge, Histogram, Receipt};
-use crate::sync::{Condvar, Mutex, MutexGuard};
+use crate::sync::{AtomicU64, Condvar, Mutex, MutexGuard};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -184,6 +184,11 @@ pub(crate) struct Shared {
     pub(crate) recent: Mutex<Recent>,
     pub(crate) keeper_poked: Mutex<Poke>,
     pub(crate) keeper_changed: Condvar,
+    /// How many purged events the cursor on disk knows of.
+    pub(crate) purged_on_disk: Mutex<u64>,
+    pub(crate) purged_changed: Condvar,
+    /// Events below this seq may be at their end without ever having been leased: an operator purged them.
+    pub(crate) purged_below: AtomicU64,
     pub(crate) rates: Mutex<Rates>,
     pub(crate) meters: Meters,
     /// Held for as long as the buffer lives.
@@ -277,30 +282,49 @@ impl Shared {
             let segments = lock(&self.segments);
             segments.next_id - 1
         };
-        let marks = lock(&self.marks);
-        let Above { bits, lost, forgotten_acked, forgotten_lost } = marks.watermark.above();
-        let ends = Ends { acked: marks.ends.acked - forgotten_acked, lost: marks.ends.lost - forgotten_lost, ..marks.ends };
-        let partitions = marks.partitions.iter().map(|((topic, partition), (seq, offset))| PartitionMark {
+        lock(&self.marks).to_cursor(self.relay_id, segment_id, clean)
+    }
+}
+
+impl MarkBook {
+    /// What a cursor should say.
+    pub(crate) fn to_cursor(&self, relay_id: [u8; 16], segment_id: u64, clean: bool) -> Marks {
+        let Above { bits, lost, forgotten_acked, forgotten_lost } = self.watermark.above();
+        let ends = Ends { acked: self.ends.acked - forgotten_acked, lost: self.ends.lost - forgotten_lost, ..self.ends };
+        let partitions = self.partitions.iter().map(|((topic, partition), (seq, offset))| PartitionMark {
             topic: topic.to_string(),
             partition: *partition,
             seq: *seq,
             offset: *offset,
         });
         Marks {
-            relay_id: self.relay_id,
-            frontier: marks.watermark.frontier(),
+            relay_id,
+            frontier: self.watermark.frontier(),
             ended_above: bits,
             lost_above: lost,
             ends,
-            durable_seq: marks.durable,
+            durable_seq: self.durable,
             segment_id,
             clean,
             partitions: newest_that_fit(partitions.collect()),
         }
     }
-}
 
-impl MarkBook {
+    /// Gives up events of ascending, inclusive ranges; returns how many. `None`, with nothing changed, when they are too scattered.
+    pub(crate) fn purge(&mut self, ranges: &[(u64, u64)]) -> Option<u64> {
+        // Never what is not there yet.
+        let ranges: Vec<_> = ranges.iter().map(|&(from, to)| (from, to.min(self.durable))).filter(|(from, to)| from <= to).collect();
+        let frontier = self.watermark.frontier();
+        let purged = self.watermark.give_up(&ranges)?;
+        self.ends.purged += purged;
+        self.backlog = self.backlog.saturating_sub(purged);
+        if self.watermark.frontier() > frontier {
+            // Whatever was the oldest on its way to Kafka may be none any more; the index of ages knows it about as well.
+            self.oldest_leased_ms = None;
+        }
+        Some(purged)
+    }
+
     /// Remembers when events were accepted, about once a second.
     pub(crate) fn note_age(&mut self, first_seq: u64, accepted_ms: u64) {
         if self.ages.back().is_none_or(|&(_, last)| accepted_ms >= last + 1000) {

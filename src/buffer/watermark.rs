@@ -71,6 +71,18 @@ impl Watermark {
         acked + lost
     }
 
+    /// How many seqs of an inclusive range are at their end.
+    pub(crate) fn ended_in(&self, from: u64, to: u64) -> u64 {
+        if from > to {
+            return 0;
+        }
+        let below = (self.frontier + 1).min(to + 1).saturating_sub(from);
+        let from = from.max(self.frontier + 1);
+        let cut = self.lost.iter().map(|&(a, b)| (a.max(from), b.min(to))).filter(|(a, b)| a <= b);
+        let lost: u64 = cut.map(|(a, b)| b - a + 1 - self.bits_in(a, b)).sum();
+        below + lost + if from <= to { self.bits_in(from, to) } else { 0 }
+    }
+
     /// Whether a seq is at its end.
     pub(crate) fn ended(&self, seq: u64) -> bool {
         seq <= self.frontier || self.bit(seq) || self.lost.iter().any(|&(from, to)| (from..=to).contains(&seq))
@@ -114,6 +126,32 @@ impl Watermark {
         self.lost.extend(pieces);
         self.advance();
         fresh
+    }
+
+    /// Ends the events of ascending, inclusive ranges that an operator gave up; returns how many were not at their end before. `None`,
+    /// with nothing changed, when a cursor has no room to remember them: near the frontier it has a bit for each event, farther away
+    /// only ranges.
+    pub(crate) fn give_up(&mut self, ranges: &[(u64, u64)]) -> Option<u64> {
+        let mut mark = self.clone();
+        let (mut fresh, mut far_away) = (0, false);
+        for &(from, to) in ranges {
+            if from <= mark.frontier + 1 {
+                fresh += mark.lose(from, to);
+                continue;
+            }
+            let near_end = to.min(mark.frontier + MAX_SPAN as u64);
+            fresh += (from..=near_end).filter(|seq| mark.ack(*seq)).count() as u64;
+            let far_from = from.max(near_end + 1);
+            if far_from <= to {
+                fresh += mark.lose(far_from, to);
+                far_away = true;
+            }
+        }
+        if far_away && mark.lost.len() > MAX_LOST_RANGES {
+            return None;
+        }
+        *self = mark;
+        Some(fresh)
     }
 
     /// What a cursor keeps: bits from `frontier + 1` on, and the lost ranges, as many as it has room for.
@@ -218,6 +256,8 @@ mod tests {
                 let frontier = (1..1000).take_while(|seq| ended.contains(seq)).last().unwrap_or(0);
                 prop_assert_eq!(mark.frontier(), frontier);
                 prop_assert_eq!(mark.ended_above(), ended.iter().filter(|seq| **seq > frontier).count() as u64);
+                let (from, to) = (seq.saturating_sub(7), seq + 2 * len);
+                prop_assert_eq!(mark.ended_in(from.max(1), to), ended.range(from.max(1)..=to).count() as u64, "{}..={}", from, to);
                 for seq in 1..400 {
                     prop_assert_eq!(mark.ended(seq), ended.contains(&seq), "seq {}", seq);
                 }
@@ -242,6 +282,30 @@ mod tests {
         let kept = Watermark::restore(mark.frontier(), &bits, &lost);
         assert_eq!((forgotten_acked, forgotten_lost), (100, 6));
         assert_eq!(kept.ended_above(), mark.ended_above() - 106);
+    }
+
+    // Goal: what an operator gives up is given up for good: a restart knows all of it, or the operator is told that there is no room.
+    #[test]
+    fn what_is_given_up_stays_given_up() {
+        let restarted = |mark: &Watermark| {
+            let Above { bits, lost, forgotten_acked, forgotten_lost } = mark.above();
+            assert_eq!((forgotten_acked, forgotten_lost), (0, 0));
+            Watermark::restore(mark.frontier(), &bits, &lost)
+        };
+        let mut mark = Watermark::restore(100, &[], &[]);
+        let far = 100 + MAX_SPAN as u64;
+        // One after the other near the frontier, one range across the border, one that begins at the frontier.
+        let near: Vec<(u64, u64)> = (0..1_000).map(|n| (200 + 2 * n, 200 + 2 * n)).collect();
+        assert_eq!(mark.give_up(&near), Some(1_000));
+        assert_eq!(mark.give_up(&[(far - 9, far + 10), (far + 1_000, far + 9_999)]), Some(20 + 9_000));
+        assert_eq!(mark.give_up(&[(1, 199)]), Some(99));
+        let again = restarted(&mark);
+        assert_eq!((again.frontier(), again.ended_above()), (200, 999 + 20 + 9_000));
+        assert!(again.ended(202) && !again.ended(203) && again.ended(far + 10) && !again.ended(far + 11));
+        // Too many pieces far away: refused whole.
+        let scattered: Vec<(u64, u64)> = (0..=MAX_LOST_RANGES as u64).map(|n| (2 * far + 2 * n, 2 * far + 2 * n)).collect();
+        assert_eq!(mark.give_up(&scattered), None);
+        assert_eq!(restarted(&mark).ended_above(), again.ended_above());
     }
 
     // Goal: every event of the largest request that begins inside the span can be acknowledged, in any order.

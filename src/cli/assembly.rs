@@ -8,16 +8,33 @@ use crate::drain::check_properties;
 use crate::error::chain;
 use crate::shutdown::Trigger;
 use rustix::process::{Resource, getrlimit, setrlimit};
+use std::time::Duration;
 
 /// Runs the relay until it has stopped.
 pub(super) fn run_relay(config: Config) -> Result<Exit, Failure> {
+    run(config, App::build)
+}
+
+/// Sends what is in the buffer until it is empty or time is up.
+pub(super) fn drain_only(config: Config, timeout: Option<Duration>) -> Result<Exit, Failure> {
+    run(config, |config, trigger| App::build_drain_only(config, trigger, timeout))
+}
+
+/// As a log line, which is JSON where log lines are; nothing is left to print.
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+pub(super) fn logged(failure: Failure) -> Failure {
+    tracing::error!("cannot run: {failure}");
+    Failure::new(failure.exit, "")
+}
+
+fn run(config: Config, build: impl FnOnce(Config, Trigger) -> Result<App, AppError>) -> Result<Exit, Failure> {
     let refused = check_properties(&config.kafka.properties);
     if !refused.is_empty() {
         return Err(Failure::new(Exit::Usage, refused.join("\n")));
     }
     raise_file_limit();
     let trigger = Trigger::default();
-    let app = App::build(config, trigger.clone()).map_err(|error| Failure::new(exit_for(&error), chain(&error)))?;
+    let app = build(config, trigger).map_err(|error| Failure::new(exit_for(&error), chain(&error)))?;
     app.listen_to_signals();
     Ok(exit_of(&app.run()))
 }

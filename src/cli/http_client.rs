@@ -4,7 +4,7 @@
 //! be known. Every wait and every body is bounded. Deliberately absent: TLS, redirects, and repeating a request.
 
 use bytes::Bytes;
-use http::header::{ACCEPT, CONNECTION, CONTENT_TYPE, HOST};
+use http::header::{ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST};
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1::{SendRequest, handshake};
@@ -70,6 +70,8 @@ pub(super) struct Content {
 pub(super) struct Client {
     endpoint: Endpoint,
     timeout: Duration,
+    /// Never shown.
+    token: Option<String>,
 }
 
 struct Connection {
@@ -81,7 +83,12 @@ struct Connection {
 impl Client {
     /// A client that waits at most `timeout` for each answer.
     pub(super) fn new(endpoint: Endpoint, timeout: Duration) -> Self {
-        Self { endpoint, timeout }
+        Self { endpoint, timeout, token: None }
+    }
+
+    /// The same, with a token in each request.
+    pub(super) fn with_token(self, token: Option<String>) -> Self {
+        Self { token, ..self }
     }
 
     /// The relay it talks to.
@@ -116,6 +123,10 @@ impl Client {
         };
         let request = Request::builder().method(method).uri(target).header(HOST, host);
         let request = request.header(ACCEPT, "application/json").header(CONNECTION, "close");
+        let request = match &self.token {
+            Some(token) => request.header(AUTHORIZATION, format!("Bearer {token}")),
+            None => request,
+        };
         let built = match content {
             Some(content) => request.header(CONTENT_TYPE, content.content_type).body(Full::new(content.bytes)),
             None => request.body(Full::default()),

@@ -10,6 +10,7 @@ mod check;
 mod completions;
 mod config_reference;
 mod demo;
+mod drain_only;
 mod exit;
 mod healthcheck;
 mod http_client;
@@ -62,6 +63,7 @@ enum Command {
     Status(status::StatusArgs),
     Send(send::SendArgs),
     Buffer(buffer::BufferArgs),
+    DrainOnly(drain_only::DrainOnlyArgs),
     Bench(bench::BenchArgs),
     Healthcheck(healthcheck::HealthcheckArgs),
     ConfigReference(config_reference::ConfigReferenceArgs),
@@ -91,6 +93,7 @@ fn dispatch(command: &Command, out: &mut Output) -> Result<Exit, Failure> {
         Command::Status(args) => status::run(args, out),
         Command::Send(args) => send::run(args, out),
         Command::Buffer(args) => buffer::run(args, out),
+        Command::DrainOnly(args) => drain_only::run(args, out),
         Command::Bench(args) => bench::run(args, out),
         Command::Healthcheck(args) => healthcheck::run(args, out),
         Command::ConfigReference(args) => config_reference::run(args, out),

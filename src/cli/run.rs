@@ -26,9 +26,5 @@ pub(super) struct RunArgs {
 pub(super) fn run(args: &RunArgs) -> Result<Exit, Failure> {
     let config = args.settings.load()?;
     logging::init(&config.log)?;
-    assembly::run_relay(config).map_err(|failure| {
-        // As a log line, which is JSON where log lines are; nothing is left to print.
-        tracing::error!("cannot run: {failure}");
-        Failure::new(failure.exit, "")
-    })
+    assembly::run_relay(config).map_err(assembly::logged)
 }

@@ -18,10 +18,10 @@ pub(super) struct SettingsArgs {
     set: Vec<String>,
 }
 
-/// The settings of a relay: as [`SettingsArgs`], with names of their own for those that users expect to find.
+/// The settings of what sends a buffer to Kafka: as [`SettingsArgs`], with names of their own for those that users expect to find.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Settings")]
-pub(super) struct RelaySettingsArgs {
+pub(super) struct DrainSettingsArgs {
     #[command(flatten)]
     settings: SettingsArgs,
 
@@ -40,10 +40,27 @@ pub(super) struct RelaySettingsArgs {
     /// Directory of the buffer (buffer.dir)
     #[arg(long, value_name = "DIR")]
     dir: Option<String>,
+}
+
+/// The settings of a relay.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Settings")]
+pub(super) struct RelaySettingsArgs {
+    #[command(flatten)]
+    drain: DrainSettingsArgs,
 
     /// Address for events (ingest.listen)
     #[arg(long, value_name = "IP:PORT")]
     listen: Option<String>,
+}
+
+/// A flag with a name of its own: as it is spelled, its key, its value.
+type Named<'a> = (&'static str, &'static str, &'a Option<String>);
+
+fn with_flags<'a>(mut sources: Sources, named: impl IntoIterator<Item = Named<'a>>) -> Sources {
+    let named = named.into_iter();
+    sources.flags.extend(named.filter_map(|(spelled, key, value)| Some(FlagValue::Named { spelled, key, value: value.clone()? })));
+    sources
 }
 
 impl SettingsArgs {
@@ -64,20 +81,27 @@ impl SettingsArgs {
     }
 }
 
-impl RelaySettingsArgs {
-    /// What there is to load.
-    pub(super) fn sources(&self) -> Sources {
+impl DrainSettingsArgs {
+    /// Loads and judges the settings, with the process's environment.
+    pub(super) fn load(&self) -> Result<Config, Failure> {
+        Ok(load(&self.sources())?)
+    }
+
+    fn sources(&self) -> Sources {
         let named = [
             ("--brokers", "kafka.brokers", &self.brokers),
             ("--topic", "kafka.topic", &self.topic),
             ("--redis-url", "redis.url", &self.redis_url),
             ("--dir", "buffer.dir", &self.dir),
-            ("--listen", "ingest.listen", &self.listen),
         ];
-        let named = named.into_iter().filter_map(|(spelled, key, value)| Some(FlagValue::Named { spelled, key, value: value.clone()? }));
-        let mut sources = self.settings.sources();
-        sources.flags.extend(named);
-        sources
+        with_flags(self.settings.sources(), named)
+    }
+}
+
+impl RelaySettingsArgs {
+    /// What there is to load.
+    pub(super) fn sources(&self) -> Sources {
+        with_flags(self.drain.sources(), [("--listen", "ingest.listen", &self.listen)])
     }
 
     /// Loads and judges the settings, with the process's environment.
@@ -87,6 +111,6 @@ impl RelaySettingsArgs {
 
     /// The file, when one was named.
     pub(super) fn file(&self) -> Option<&PathBuf> {
-        self.settings.file()
+        self.drain.settings.file()
     }
 }

@@ -3,12 +3,13 @@
 use super::exit::{Exit, Failure};
 use super::http_client::{Client, Endpoint, HttpError};
 use super::settings::SettingsArgs;
+use crate::buffer::{Keyring, keyring};
 use crate::config::Config;
 use crate::config::units::parse_time;
 use crate::error::chain;
 use clap::Args;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The relay to ask, by address or by its settings.
@@ -48,6 +49,39 @@ impl TargetArgs {
         };
         Ok(Client::new(endpoint, timeout))
     }
+}
+
+impl TargetArgs {
+    /// The keys to an encrypted buffer directory, by the settings.
+    pub(super) fn keyring(&self) -> Result<Keyring, Failure> {
+        keyring(&self.settings.load()?.buffer).map_err(|error| Failure::new(Exit::Usage, chain(&error)))
+    }
+
+    /// A client that may make changes: over the Unix socket where the settings name one, else with the token.
+    pub(super) fn control_client(&self, token_file: Option<&Path>, timeout: Duration) -> Result<Client, Failure> {
+        let mut token_file = token_file.map(ToOwned::to_owned);
+        let endpoint = match (&self.url, &self.socket) {
+            (Some(url), _) => url.clone(),
+            (None, Some(path)) => Endpoint::Socket(path.clone()),
+            (None, None) => {
+                let config = self.settings.load()?;
+                token_file = token_file.or_else(|| config.ops.token_file.clone());
+                match &config.ops.socket {
+                    Some(path) => Endpoint::Socket(path.clone()),
+                    None => Door::Ops.endpoint(&config)?,
+                }
+            }
+        };
+        let over_tcp = token_file.filter(|_| matches!(endpoint, Endpoint::Tcp(_)));
+        let token = over_tcp.map(|file| read_token(&file)).transpose()?;
+        Ok(Client::new(endpoint, timeout).with_token(token))
+    }
+}
+
+fn read_token(file: &Path) -> Result<String, Failure> {
+    let text = std::fs::read_to_string(file);
+    let text = text.map_err(|error| Failure::new(Exit::Usage, format!("cannot read the token file {}: {error}", file.display())))?;
+    Ok(text.trim().to_owned())
 }
 
 impl Door {

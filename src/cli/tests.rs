@@ -64,6 +64,12 @@ fn calls() {
         "dualstream healthcheck --live",
         "dualstream buffer info --dir /d",
         "dualstream buffer peek --from 5 --limit 10 --source user/1",
+        "dualstream buffer export --from-seq 5 --to-seq 9 -n 10 --source user/1 -o f --dir /d",
+        "dualstream buffer verify --dir /d --json",
+        "dualstream buffer repair --config relay.toml --yes --delete",
+        "dualstream buffer purge --to-seq 5 --dry-run",
+        "dualstream buffer purge --source user/1 --older-than 1h --yes --url h:1 --token-file /t",
+        "dualstream drain-only --dir /d --brokers h:9092 --topic t --timeout 10m",
         "dualstream config-reference --format toml",
         "dualstream completions zsh",
         "dualstream man",
@@ -86,6 +92,10 @@ fn wrong_calls() {
         ("dualstream status --url https://h:1", ErrorKind::ValueValidation, "http://host:port"),
         ("dualstream status --url h:1 --socket /s", ErrorKind::ArgumentConflict, "--socket"),
         ("dualstream buffer info --dir /d --socket /s", ErrorKind::ArgumentConflict, "--socket"),
+        ("dualstream buffer purge --yes", ErrorKind::MissingRequiredArgument, "--all"),
+        ("dualstream buffer purge --all --to-seq 5", ErrorKind::ArgumentConflict, "--all"),
+        ("dualstream buffer repair --yes --dry-run", ErrorKind::ArgumentConflict, "--dry-run"),
+        ("dualstream drain-only --listen h:1", ErrorKind::UnknownArgument, "--listen"),
         ("dualstream healthcheck --live --started", ErrorKind::ArgumentConflict, "--started"),
     ] {
         let error = parse(line).unwrap_err();

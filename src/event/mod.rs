@@ -51,6 +51,14 @@ pub struct EventRef<'a> {
     pub value: &'a [u8],
 }
 
+impl EventRef<'_> {
+    /// Whether its source is the one that an operator names: by its id, or as `type/id`. Types and ids may hold slashes.
+    pub fn is_of_source(&self, source: &str) -> bool {
+        let with_type = || source.strip_prefix(self.source_type)?.strip_prefix('/');
+        self.source_id == source || with_type().is_some_and(|id| id == self.source_id)
+    }
+}
+
 /// Where Kafka put an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
@@ -60,4 +68,20 @@ pub struct Place {
     pub partition: i32,
     /// Offset within the partition; `-1` when the broker recognised a retry it already had and did not say where.
     pub offset: i64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Goal: events of one source can be picked by its id alone or by type and id, even when types and ids contain slashes.
+    #[test]
+    fn sources() {
+        let event = |source_type| EventRef { id: "", kind: "", source_type, source_id: "a/b", traceparent: None, value: b"{}" };
+        for (source, expect) in [("a/b", true), ("repo/a/b", true), ("b", false), ("repo", false), ("repo/a", false), ("rep/a/b", false)] {
+            assert_eq!(event("repo").is_of_source(source), expect, "{source}");
+        }
+        assert!(event("git/repo").is_of_source("git/repo/a/b"));
+        assert!(!event("git/repo").is_of_source("git/a/b"));
+    }
 }

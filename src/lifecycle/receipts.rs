@@ -1,7 +1,7 @@
 //! Requests that wait for Kafka's ack (`ack=kafka`): registered by the buffer when it gives out seqs, completed by the drain.
 //!
 //! Invariant: a waiter is registered before its events can be leased, so an ack never comes too early to be seen.
-//! Bounded by the number of requests in flight; a request that gave up leaves an entry that its acks remove.
+//! Bounded by the number of requests in flight; a request that gave up leaves an entry that its acks, or another end of its events, remove.
 
 use crate::event::{Place, Seq};
 use std::collections::BTreeMap;
@@ -49,6 +49,13 @@ impl AckWaiters {
         self.waiting.load(Ordering::Acquire) > 0
     }
 
+    /// Tells that the events of an inclusive range will never be in Kafka: whoever waits for one of them need not wait any longer.
+    pub fn given_up(&self, from: Seq, to: Seq) {
+        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        pending.retain(|first, entry| *first > to.0 || first + entry.count as u64 <= from.0);
+        self.waiting.store(pending.len(), Ordering::Release);
+    }
+
     /// Tells that Kafka has an event. The last one of a request answers it.
     pub fn acked(&self, receipt: Receipt) {
         let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
@@ -66,5 +73,29 @@ impl AckWaiters {
             // The request may have given up waiting; its events are delivered all the same.
             drop(done.reply.send(done.receipts));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Goal: nobody waits for Kafka's word about an event that an operator has purged, and nothing remembers the request for ever.
+    #[test]
+    fn nobody_waits_for_what_was_given_up() {
+        let waiters = AckWaiters::default();
+        let mut requests: Vec<ReceiptWaiter> = Vec::new();
+        for first in [1, 4, 7] {
+            let (reply, waiter) = oneshot::channel();
+            waiters.register(Seq(first), 3, reply);
+            requests.push(waiter);
+        }
+        waiters.given_up(Seq(3), Seq(3));
+        waiters.given_up(Seq(8), Seq(100));
+        let over = requests.iter_mut().map(|waiter| waiter.try_recv() == Err(oneshot::error::TryRecvError::Closed)).collect::<Vec<_>>();
+        assert_eq!(over, [true, false, true]);
+        assert!(waiters.any());
+        waiters.given_up(Seq(1), Seq(100));
+        assert!(!waiters.any());
     }
 }

@@ -1,7 +1,7 @@
 //! Stage 5: people and Kubernetes look in.
 //!
 //! Takes counters, gauges and pulses from the stages; gives status, probes, metrics and a look at waiting events; promises to answer
-//! while the data path is stuck, and never to change anything.
+//! while the data path is stuck. Changes one thing, for whom may ask: it lets waiting events be purged.
 //!
 //! ```text
 //!  stages' counters ─┐                      ┌─▶ GET /v1/status (and the command line)
@@ -12,12 +12,15 @@
 //! Invariants: one snapshot is behind every view, so no two views disagree; probes depend on nothing outside the process; every
 //! response, connection count and wait is bounded.
 //!
-//! Deliberately absent: anything that changes the relay, so no token is needed; the status page.
+//! A change needs the Unix socket, whose file mode says who may, or the token of `ops.token_file`; it is logged with who and what.
+//!
+//! Deliberately absent: the status page.
 
 pub mod health;
 pub mod metrics;
 mod peek;
 mod process;
+mod purge;
 mod server;
 mod source;
 pub mod status;
@@ -27,7 +30,8 @@ mod watch;
 #[cfg(test)]
 mod testing;
 
-pub use peek::{PEEK_MAX_EVENTS, PEEK_MAX_VALUE_BYTES, Peek, PeekedEvent};
+pub use peek::{PEEK_MAX_EVENTS, PEEK_MAX_VALUE_BYTES, Peek};
+pub use purge::Purge;
 pub use server::{BindError, Ops, OpsAddresses};
 pub use source::{BufferView, Handles, StatusSource};
 pub use status::StatusSnapshot;

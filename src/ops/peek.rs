@@ -1,36 +1,12 @@
 //! A look at waiting events: the seam to the buffer's read-only inspector.
 
-use serde::Serialize;
-use serde_json::value::RawValue;
+use crate::buffer::inspect::WaitingEvent;
 
 /// Most events in one answer.
 pub const PEEK_MAX_EVENTS: usize = 1000;
 
 /// Most bytes of event values in one answer; beyond it events come without `value`.
 pub const PEEK_MAX_VALUE_BYTES: u64 = 4 << 20;
-
-/// One waiting event.
-#[derive(Clone, Debug, Serialize)]
-pub struct PeekedEvent {
-    /// Its place in the buffer.
-    pub seq: u64,
-    /// When it was accepted, in Unix milliseconds.
-    pub accepted_ms: u64,
-    /// Its id.
-    pub id: String,
-    /// Its type.
-    #[serde(rename = "type")]
-    pub kind: String,
-    /// What kind of thing the source is.
-    pub source_type: String,
-    /// Which one: the Kafka key.
-    pub source_id: String,
-    /// Size of its value in bytes.
-    pub bytes: u64,
-    /// The full event; absent when the answer would grow too large.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub value: Option<Box<RawValue>>,
-}
 
 /// Reads waiting events without taking them.
 pub trait Peek: Send + Sync {
@@ -41,11 +17,11 @@ pub trait Peek: Send + Sync {
     ///
     /// # Errors
     /// One sentence for the reply.
-    fn peek(&self, from: u64, limit: usize, source: Option<&str>) -> Result<Vec<PeekedEvent>, String>;
+    fn peek(&self, from: u64, limit: usize, source: Option<&str>) -> Result<Vec<WaitingEvent>, String>;
 }
 
 /// Drops the values that do not fit in an answer, whatever the implementation did.
-pub(super) fn bound_values(events: &mut [PeekedEvent]) {
+pub(super) fn bound_values(events: &mut [WaitingEvent]) {
     let mut left = PEEK_MAX_VALUE_BYTES;
     for event in events {
         let Some(value) = &event.value else { continue };
@@ -59,18 +35,20 @@ pub(super) fn bound_values(events: &mut [PeekedEvent]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::value::RawValue;
 
     // Goal: looking at huge events cannot make the relay's memory or the answer huge.
     #[test]
     fn values_beyond_the_bound_are_left_out() {
         let big = RawValue::from_string(format!("\"{}\"", "x".repeat(3 << 20))).unwrap();
-        let event = |seq| PeekedEvent {
+        let event = |seq| WaitingEvent {
             seq,
             accepted_ms: 1,
             id: String::new(),
             kind: String::new(),
             source_type: String::new(),
             source_id: String::new(),
+            traceparent: None,
             bytes: 3 << 20,
             value: Some(big.clone()),
         };

@@ -6,6 +6,7 @@
 use super::health::{Facts, Health, LIVE_WITHIN, LateLoop, Phase, assess};
 use super::peek::Peek;
 use super::process::resident_memory_bytes;
+use super::purge::Purge;
 use super::status::{DrainStatus, IngestStatus, NotifyStatus, RelayStatus, StatusSnapshot, rfc3339};
 use super::trackers::{Books, Holds, Stall};
 use crate::buffer::{BufferSnapshot, Gauges};
@@ -82,6 +83,7 @@ pub struct StatusSource {
     beats: Heartbeats,
     /// Set once the buffer is recovered; until then the relay answers "starting".
     buffer: OnceLock<(Arc<dyn BufferView>, Arc<dyn Peek>)>,
+    purge: OnceLock<Arc<dyn Purge>>,
     /// A lock and not atomics: the trackers belong together, and nobody on the hot path takes it.
     memory: Mutex<Memory>,
 }
@@ -95,12 +97,24 @@ impl fmt::Debug for StatusSource {
 impl StatusSource {
     /// A relay that is starting.
     pub fn new(handles: Handles) -> Self {
-        Self { handles, began: Now::read(), beats: Heartbeats::default(), buffer: OnceLock::new(), memory: Mutex::default() }
+        Self {
+            handles,
+            began: Now::read(),
+            beats: Heartbeats::default(),
+            buffer: OnceLock::new(),
+            purge: OnceLock::new(),
+            memory: Mutex::default(),
+        }
     }
 
     /// The buffer is recovered: its numbers are shown from now on. The first call counts.
     pub fn buffer_opened(&self, view: Arc<dyn BufferView>, peek: Arc<dyn Peek>) {
         drop(self.buffer.set((view, peek)));
+    }
+
+    /// Waiting events can be purged from now on. The first call counts.
+    pub fn purges_with(&self, purge: Arc<dyn Purge>) {
+        drop(self.purge.set(purge));
     }
 
     /// A pulse for a loop that promises to tick at least every second; late after [`LIVE_WITHIN`].
@@ -137,6 +151,10 @@ impl StatusSource {
 
     pub(super) fn peek(&self) -> Option<Arc<dyn Peek>> {
         self.buffer.get().map(|(_, peek)| Arc::clone(peek))
+    }
+
+    pub(super) fn purge(&self) -> Option<Arc<dyn Purge>> {
+        self.purge.get().map(Arc::clone)
     }
 
     fn snapshot_at(&self, now: Now) -> StatusSnapshot {

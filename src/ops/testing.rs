@@ -1,14 +1,15 @@
 //! A buffer made of numbers, for the tests of this folder.
 
-use super::peek::{Peek, PeekedEvent};
+use super::peek::Peek;
 use super::source::BufferView;
 use crate::buffer::BufferSnapshot;
+use crate::buffer::inspect::WaitingEvent;
 use std::sync::{Arc, Mutex};
 
 #[derive(Debug, Default)]
 pub(super) struct FakeBuffer {
     snapshot: Mutex<BufferSnapshot>,
-    pub(super) events: Mutex<Vec<PeekedEvent>>,
+    pub(super) events: Mutex<Vec<WaitingEvent>>,
 }
 
 impl FakeBuffer {
@@ -37,11 +38,11 @@ impl BufferView for FakeBuffer {
 }
 
 impl Peek for FakeBuffer {
-    fn peek(&self, from: u64, limit: usize, source: Option<&str>) -> Result<Vec<PeekedEvent>, String> {
+    fn peek(&self, from: u64, limit: usize, source: Option<&str>) -> Result<Vec<WaitingEvent>, String> {
         if source == Some("broken") {
             return Err("cannot read segment 7".into());
         }
-        let wanted = |event: &&PeekedEvent| event.seq >= from && source.is_none_or(|source| event.source_id == source);
+        let wanted = |event: &&WaitingEvent| event.seq >= from && source.is_none_or(|source| event.source_id == source);
         Ok(self.events.lock().unwrap().iter().filter(wanted).take(limit).cloned().collect())
     }
 }

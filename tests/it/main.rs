@@ -25,3 +25,4 @@ mod shutdown;
 mod socket;
 mod support_check;
 mod tidy;
+mod tools;

@@ -118,22 +118,53 @@ impl Cursor {
     }
 }
 
-/// Reads the newest good slot. One that the disk does not give, tried twice, is a damaged one.
+/// What is in one slot.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Slot {
+    /// Marks and their generation.
+    Marks(Box<Marks>, u64),
+    /// Never written.
+    Blank,
+    /// Written, and does not verify; or the disk does not give it.
+    Damaged,
+    /// From a later format.
+    Foreign(u32),
+}
+
+/// Offset and length of slot `number`.
+pub(crate) fn slot_place(number: u64) -> (u64, u64) {
+    (number * SLOT_LEN as u64, SLOT_LEN as u64)
+}
+
+/// Reads slot `number`, 0 or 1. One that the disk does not give, tried twice, is a damaged one.
+pub(crate) fn read_slot(file: &dyn StorageFile, number: u64) -> Slot {
+    let mut bytes = vec![0_u8; SLOT_LEN];
+    let mut give = || read_full(file, &mut bytes, slot_place(number).0);
+    let n = match give().or_else(|_| give()) {
+        Ok(n) => n,
+        Err(error) => {
+            tracing::error!(slot = number, %error, "the disk cannot read a slot of the cursor: counted as damaged");
+            return Slot::Damaged;
+        }
+    };
+    match decode(&bytes[..n]) {
+        Some(Ok((marks, generation))) => Slot::Marks(Box::new(marks), generation),
+        Some(Err(version)) => Slot::Foreign(version),
+        None if bytes[..n].iter().all(|byte| *byte == 0) => Slot::Blank,
+        None => Slot::Damaged,
+    }
+}
+
+/// Reads the newest good slot.
 pub(crate) fn read(file: &dyn StorageFile) -> Found {
     let mut best = Found::Nothing;
-    for slot in 0..2 {
-        let mut bytes = vec![0_u8; SLOT_LEN];
-        let mut give = || read_full(file, &mut bytes, slot * SLOT_LEN as u64);
-        let n = give().or_else(|_| give()).unwrap_or_else(|error| {
-            tracing::error!(slot, %error, "the disk cannot read a slot of the cursor: counted as damaged");
-            0
-        });
-        match decode(&bytes[..n]) {
-            Some(Ok((marks, generation))) if !matches!(best, Found::Marks(_, newer) if newer > generation) => {
-                best = Found::Marks(Box::new(marks), generation);
+    for number in 0..2 {
+        match read_slot(file, number) {
+            Slot::Marks(marks, generation) if !matches!(best, Found::Marks(_, newer) if newer > generation) => {
+                best = Found::Marks(marks, generation);
             }
-            Some(Err(version)) => return Found::Foreign(version),
-            _ => {}
+            Slot::Foreign(version) => return Found::Foreign(version),
+            Slot::Marks(..) | Slot::Blank | Slot::Damaged => {}
         }
     }
     best

@@ -18,6 +18,7 @@ pub(super) mod cursor;
 pub(super) mod frame;
 #[cfg(test)]
 mod fuzz;
+pub(super) mod names;
 pub(super) mod quarantine;
 pub(super) mod recovery;
 pub(super) mod scan;

@@ -85,3 +85,15 @@ pub(crate) fn make_room(storage: &dyn Storage, keep: u64) -> io::Result<()> {
     }
     Ok(())
 }
+
+/// Removes everything in quarantine for good; returns the entries and the bytes that they held.
+pub(crate) fn clear(storage: &dyn Storage) -> io::Result<(u64, u64)> {
+    let (bytes, entries) = usage(storage);
+    for name in storage.list(QUARANTINE_DIR).unwrap_or_default() {
+        storage.remove(&format!("{QUARANTINE_DIR}/{name}"))?;
+    }
+    if entries > 0 {
+        storage.sync_dir(QUARANTINE_DIR)?;
+    }
+    Ok((entries, bytes))
+}

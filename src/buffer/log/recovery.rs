@@ -19,6 +19,7 @@
 
 use super::cursor::{self, CURSOR_NAME, Found as CursorFound, Marks};
 use super::frame;
+use super::names::{is_known, is_ours};
 use super::quarantine::{self, Note};
 use super::scan::{Found, Scanner};
 use super::segment::{self, DATA_START, HeaderProblem, SEAL_RECOVERED, Seal, Segment};
@@ -137,11 +138,8 @@ pub(crate) fn recover(storage: &dyn Storage, quarantine_budget: u64) -> Result<R
 
 fn list(storage: &dyn Storage) -> Result<Vec<String>, OpenError> {
     let names = storage.list("").map_err(|source| io_error(storage, "list", "", source))?;
-    let ours =
-        |name: &str| name == CURSOR_NAME || segment::number_in(name, "seg-").is_some() || segment::number_in(name, "spare-").is_some();
-    let known = |name: &str| ours(name) || [super::super::LOCK_NAME, quarantine::QUARANTINE_DIR, "lost+found"].contains(&name);
-    match names.iter().find(|name| !known(name)) {
-        Some(found) if !names.iter().any(|name| ours(name)) => {
+    match names.iter().find(|name| !is_known(name)) {
+        Some(found) if !names.iter().any(|name| is_ours(name)) => {
             Err(OpenError::NotABuffer { dir: storage.dir().to_owned(), found: found.clone() })
         }
         Some(found) => {

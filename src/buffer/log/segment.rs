@@ -19,11 +19,11 @@ use std::sync::{Arc, PoisonError};
 pub(crate) const FORMAT_VERSION: u32 = 1;
 /// Where frames begin.
 pub(crate) const DATA_START: u64 = 8192;
-const SEAL_AT: u64 = 4096;
+pub(crate) const SEAL_AT: u64 = 4096;
 const HEADER_MAGIC: &[u8; 8] = b"DSTRMSEG";
 const SEAL_MAGIC: &[u8; 8] = b"DSTRMEND";
-const HEADER_LEN: usize = 92;
-const SEAL_LEN: usize = 68;
+pub(crate) const HEADER_LEN: usize = 92;
+pub(crate) const SEAL_LEN: usize = 68;
 /// Incompatible feature: payloads are encrypted.
 const INCOMPATIBLE_ENCRYPTED: u32 = 1;
 /// A larger segment is none of ours, whatever its header says.

@@ -205,11 +205,21 @@ fn volume_of<T: TryInto<i64>>(magic: T) -> Volume {
         0x9123_683E => ("btrfs", true),
         0x2FC1_2FC1 => ("zfs", true),
         0xF2F5_2010 => ("f2fs", true),
-        0x6969 => ("nfs", true),
+        0xCA45_1A4E => ("bcachefs", true),
+        0x00C3_6400 => ("ceph", true),
         0x0102_1994 => ("tmpfs", false),
         0x8584_58F6 => ("ramfs", false),
         // A container's own layer: it ends with the container.
         0x794C_7630 => ("overlay", false),
+        // What a sync means is up to somebody else: a server that may answer early (an NFS export with `async`), a host that may cache,
+        // a process. Nothing on this side can tell.
+        0x6969 => ("nfs", false),
+        0xFF53_4D42 => ("cifs", false),
+        0xFE53_4D42 => ("smb2", false),
+        0x517B => ("smbfs", false),
+        0x0102_1997 => ("9p", false),
+        // FUSE, and virtiofs, which has the same number.
+        0x6573_5546 => ("fuse", false),
         other => return Volume { filesystem: format!("file system {other:#x}"), durable: true },
     };
     Volume { filesystem: filesystem.to_owned(), durable }
@@ -254,6 +264,33 @@ impl StorageFile for DiskFile {
                 Ok(())
             }
             other => Ok(other?),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Goal: a volume on which a sync proves nothing is called by its name, and not durable; a disk is; one that is not known has its number.
+    #[test]
+    fn volumes() {
+        for (magic, filesystem, durable) in [
+            (0xEF53_i64, "ext4", true),
+            (0x5846_5342, "xfs", true),
+            (0x9123_683E, "btrfs", true),
+            (0x0102_1994, "tmpfs", false),
+            (0x794C_7630, "overlay", false),
+            (0x6969, "nfs", false),
+            (0xFF53_4D42, "cifs", false),
+            // Where the field is a signed 32-bit number.
+            (i64::from(0xFF53_4D42_u32.cast_signed()), "cifs", false),
+            (0xFE53_4D42, "smb2", false),
+            (0x0102_1997, "9p", false),
+            (0x6573_5546, "fuse", false),
+            (0x1234, "file system 0x1234", true),
+        ] {
+            assert_eq!(volume_of(magic), Volume { filesystem: filesystem.to_owned(), durable }, "{magic:#x}");
         }
     }
 }

@@ -1,13 +1,11 @@
 //! A buffer directory, read without its lock and without changing anything.
 
-use super::super::exit::{Exit, Failure};
-use super::WaitingEvent;
-use crate::buffer::OpenError;
-use crate::buffer::inspect::{DirectoryInfo, inspect, peek};
+use super::super::exit::Failure;
+use super::place::failure;
+use crate::buffer::Keyring;
+use crate::buffer::inspect::{DirectoryInfo, WaitingEvent, inspect, peek};
 use crate::buffer::log::storage::DiskStorage;
-use crate::error::chain;
 use crate::event::EventRef;
-use serde_json::value::RawValue;
 use std::path::Path;
 
 /// Looks at a directory as a whole.
@@ -16,59 +14,41 @@ pub(super) fn info(dir: &Path) -> Result<DirectoryInfo, Failure> {
 }
 
 /// Up to `limit` waiting events from seq `from` on; only those of `source`, an id or `type/id`, when one is named.
-pub(super) fn events(dir: &Path, from: u64, limit: usize, source: Option<&str>) -> Result<Vec<WaitingEvent>, Failure> {
+pub(super) fn events(dir: &Path, keyring: &Keyring, from: u64, limit: usize, source: Option<&str>) -> Result<Vec<WaitingEvent>, Failure> {
     let mut found = Vec::new();
-    let mut take = |seq, accepted_ms, event: &EventRef<'_>| {
-        if source.is_none_or(|source| is_of(event, source)) {
-            found.push(waiting(seq, accepted_ms, event));
+    each(dir, keyring, from, &mut |seq, accepted_ms, event| {
+        if source.is_none_or(|source| event.is_of_source(source)) {
+            found.push(WaitingEvent::new(seq, accepted_ms, event, true));
         }
         found.len() < limit
-    };
-    peek(&DiskStorage::new(dir), from, &mut take).map_err(|error| failure(&error))?;
+    })?;
     Ok(found)
 }
 
-fn is_of(event: &EventRef<'_>, source: &str) -> bool {
-    event.source_id == source
-        || source.strip_prefix(event.source_type).and_then(|rest| rest.strip_prefix('/')).is_some_and(|id| id == event.source_id)
-}
-
-fn waiting(seq: u64, accepted_ms: u64, event: &EventRef<'_>) -> WaitingEvent {
-    let value = std::str::from_utf8(event.value).ok().and_then(|text| RawValue::from_string(text.to_owned()).ok());
-    WaitingEvent {
-        seq,
-        accepted_ms,
-        id: event.id.to_owned(),
-        kind: event.kind.to_owned(),
-        source_type: event.source_type.to_owned(),
-        source_id: event.source_id.to_owned(),
-        bytes: event.value.len() as u64,
-        value,
-    }
-}
-
-fn failure(error: &OpenError) -> Failure {
-    Failure::new(Exit::Failed, chain(error))
+/// Shows every waiting event from seq `from` on, with its exact bytes, until `show` says that it has seen enough.
+pub(super) fn each(dir: &Path, keyring: &Keyring, from: u64, show: &mut dyn FnMut(u64, u64, &EventRef<'_>) -> bool) -> Result<(), Failure> {
+    peek(&DiskStorage::new(dir), keyring, from, show).map_err(|error| failure(&error))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::exit::Exit;
     use super::*;
 
-    // Goal: events of one source can be picked by its id alone or by type and id, even when ids contain slashes.
-    #[test]
-    fn sources() {
-        let event = EventRef { id: "", kind: "", source_type: "repo", source_id: "a/b", traceparent: None, value: b"{}" };
-        for (source, expect) in [("a/b", true), ("repo/a/b", true), ("b", false), ("repo", false), ("repo/a", false), ("rep/a/b", false)] {
-            assert_eq!(is_of(&event, source), expect, "{source}");
-        }
-    }
-
-    // Goal: a directory that is none is refused with its name.
+    // Goal: a directory that is none is refused with its name, and so is one in which no relay ever was: it is the wrong one.
     #[test]
     fn no_directory() {
-        let failure = info(Path::new("/absent/buffer")).unwrap_err();
-        assert_eq!(failure.exit, Exit::Failed);
-        assert!(failure.message.contains("/absent/buffer"), "{failure}");
+        let absent = info(Path::new("/absent/buffer")).unwrap_err();
+        assert_eq!(absent.exit, Exit::Failed);
+        assert!(absent.message.contains("/absent/buffer"), "{absent}");
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["", "lost+found", "photo.jpg"] {
+            if !name.is_empty() {
+                std::fs::write(dir.path().join(name), "").unwrap();
+            }
+            let wrong = info(dir.path()).unwrap_err();
+            assert_eq!(wrong.exit, Exit::Usage, "{name}");
+            assert!(wrong.message.contains(dir.path().to_str().unwrap()), "{wrong}");
+        }
     }
 }

@@ -1,25 +1,35 @@
-//! `dualstream buffer`: a look at what waits on disk, of a running relay or of a directory.
+//! `dualstream buffer`: what waits on disk, of a running relay or of a directory; and what to do about it.
 //!
-//! A directory (`--dir`) is read without its lock and without changing anything, so that a relay may be running on it.
+//! What only looks at a directory takes no lock and changes nothing, so that a relay may be running on it. What changes something says
+//! first what it would do, and does it only with `--yes`: in a directory under its lock, in a running relay through ops.
 
 mod directory;
+mod export;
 mod info;
+mod pages;
 mod peek;
+mod place;
+mod purge;
+mod repair;
+mod verify;
+mod words;
 
 use super::exit::{Exit, Failure};
 use super::output::Output;
 use clap::{Args, Subcommand};
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
-use std::path::PathBuf;
+use place::{DirArgs, WhereArgs};
 
-/// Look at what waits on disk
+/// Look at what waits on disk, check it, save it, mend it, give it up
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  dualstream buffer info                            of the running relay
-  dualstream buffer info --dir /var/lib/dualstream  of a directory, relay running or not
-  dualstream buffer peek --limit 20")]
+  dualstream buffer info                              of the running relay
+  dualstream buffer info --dir /var/lib/dualstream    of a directory, relay running or not
+  dualstream buffer peek --limit 20
+  dualstream buffer export --output events.ndjson     everything that waits, byte for byte
+  dualstream buffer verify --dir /var/lib/dualstream  every byte and the books
+  dualstream buffer repair --dir /var/lib/dualstream  what a repair would do
+  dualstream buffer purge --to-seq 1000               what a purge would give up")]
 pub(super) struct BufferArgs {
     #[command(subcommand)]
     command: BufferCommand,
@@ -29,37 +39,10 @@ pub(super) struct BufferArgs {
 enum BufferCommand {
     Info(info::InfoArgs),
     Peek(peek::PeekArgs),
-}
-
-/// Where to look.
-#[derive(Args, Clone, Debug)]
-struct WhereArgs {
-    /// Read this buffer directory instead of asking the relay; nothing in it is changed
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["url", "socket"])]
-    dir: Option<PathBuf>,
-}
-
-/// One waiting event, as `GET /v1/buffer/events` gives it.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-struct WaitingEvent {
-    /// Its place in the buffer.
-    seq: u64,
-    /// When it was accepted, in Unix milliseconds.
-    accepted_ms: u64,
-    /// Its id.
-    id: String,
-    /// Its type.
-    #[serde(rename = "type")]
-    kind: String,
-    /// What kind of thing the source is.
-    source_type: String,
-    /// Which one: the Kafka key.
-    source_id: String,
-    /// Size of its value in bytes.
-    bytes: u64,
-    /// The full event; absent when the answer would grow too large.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    value: Option<Box<RawValue>>,
+    Export(export::ExportArgs),
+    Verify(verify::VerifyArgs),
+    Repair(repair::RepairArgs),
+    Purge(purge::PurgeArgs),
 }
 
 /// Runs the subcommand.
@@ -67,5 +50,14 @@ pub(super) fn run(args: &BufferArgs, out: &mut Output) -> Result<Exit, Failure> 
     match &args.command {
         BufferCommand::Info(args) => info::run(args, out),
         BufferCommand::Peek(args) => peek::run(args, out),
+        BufferCommand::Export(args) => export::run(args, out),
+        BufferCommand::Verify(args) => verify::run(args, out),
+        BufferCommand::Repair(args) => repair::run(args, out),
+        BufferCommand::Purge(args) => purge::run(args, out),
     }
+}
+
+/// A value as JSON.
+fn json(value: &impl serde::Serialize) -> Result<String, Failure> {
+    serde_json::to_string(value).map_err(|error| Failure::new(Exit::Failed, error.to_string()))
 }

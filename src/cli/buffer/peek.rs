@@ -1,19 +1,15 @@
 //! `dualstream buffer peek`
 
 use super::super::exit::{Exit, Failure};
-use super::super::http_client::Client;
 use super::super::human::{count, plain};
 use super::super::output::Output;
-use super::super::status::{get, parse};
 use super::super::target::{self, Door, TargetArgs, block_on};
-use super::{WaitingEvent, WhereArgs, directory};
+use super::pages::{PAGE_EVENTS, Pages};
+use super::words::moment;
+use super::{WhereArgs, json};
+use crate::buffer::inspect::WaitingEvent;
 use clap::Args;
-use serde::Deserialize;
-use std::path::PathBuf;
 use std::time::Duration;
-
-/// Most events that are asked for at once: the most that a relay gives.
-const PAGE_EVENTS: usize = 1000;
 
 /// Show waiting events, oldest first, without taking them
 #[derive(Args, Debug)]
@@ -51,22 +47,10 @@ pub(super) struct PeekArgs {
     target: TargetArgs,
 }
 
-/// The relay's answer. Read from its text, not from a tree, so that events are shown as they were sent.
-#[derive(Deserialize)]
-struct Page {
-    events: Vec<WaitingEvent>,
-}
-
-/// Where pages of events come from.
-enum Pages {
-    Directory(PathBuf),
-    Relay(Client),
-}
-
 /// Looks and prints.
 pub(super) fn run(args: &PeekArgs, out: &mut Output) -> Result<Exit, Failure> {
     let pages = match &args.place.dir {
-        Some(dir) => Pages::Directory(dir.clone()),
+        Some(dir) => Pages::Directory(dir.clone(), args.target.keyring()?),
         None => Pages::Relay(args.target.client(Door::Ops, args.timeout)?),
     };
     block_on(async {
@@ -86,54 +70,29 @@ pub(super) fn run(args: &PeekArgs, out: &mut Output) -> Result<Exit, Failure> {
     })
 }
 
-impl Pages {
-    async fn page(&self, from: u64, limit: usize, source: Option<&str>) -> Result<Vec<WaitingEvent>, Failure> {
-        match self {
-            Self::Directory(dir) => directory::events(dir, from, limit, source),
-            Self::Relay(client) => {
-                let source = source.map(|source| format!("&source={}", percent_encode(source))).unwrap_or_default();
-                let body = get(client, &format!("/v1/buffer/events?from={from}&limit={limit}{source}")).await?;
-                Ok(parse::<Page>(client, &body)?.events)
-            }
-        }
-    }
-}
-
 fn json_line(event: &WaitingEvent) -> Result<String, Failure> {
-    serde_json::to_string(event).map_err(|error| Failure::new(Exit::Failed, error.to_string()))
+    // A line end can only stand between the words of a value, never in them: a blank says the same.
+    Ok(json(event)?.replace(['\n', '\r'], " "))
 }
 
 fn line(event: &WaitingEvent) -> String {
-    let time = i64::try_from(event.accepted_ms).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
-    let time = time.unwrap_or(jiff::Timestamp::UNIX_EPOCH);
     let [id, kind, source_type, source_id] = [&event.id, &event.kind, &event.source_type, &event.source_id].map(|text| plain(text));
-    format!("{:>10}  {time:.3}  {kind}  {source_type}/{source_id}  {id}  {} bytes", event.seq, count(event.bytes))
-}
-
-/// For the value of a query: everything but letters, digits and `-._~`.
-fn percent_encode(text: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-    text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+    let (time, bytes) = (moment(event.accepted_ms), count(event.bytes));
+    format!("{:>10}  {time}  {kind}  {source_type}/{source_id}  {id}  {bytes} bytes", event.seq)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    // Goal: any source can be asked for, whatever is in its id.
-    #[test]
-    fn queries() {
-        assert_eq!(percent_encode("user/42"), "user%2F42");
-        assert_eq!(percent_encode("a&b=ü %"), "a%26b%3D%C3%BC%20%25");
-    }
-
     // Goal: an event is one line, and nothing in it can make two of it.
     #[test]
     fn an_event_is_one_line() {
         let json = r#"{"seq":7,"accepted_ms":1700000000123,"id":"a\nb","type":"order.created","source_type":"user","source_id":"42",
-            "bytes":1234,"value":{"n":1.10},"more":1}"#;
+            "bytes":1234,"value":{"n":
+1.10},"more":1}"#;
         let event: WaitingEvent = serde_json::from_str(json).unwrap();
         assert_eq!(line(&event), "         7  2023-11-14T22:13:20.123Z  order.created  user/42  a\\nb  1,234 bytes");
-        assert!(json_line(&event).unwrap().ends_with(r#""value":{"n":1.10}}"#));
+        assert!(json_line(&event).unwrap().ends_with(r#""value":{"n": 1.10}}"#));
     }
 }

@@ -3,7 +3,7 @@
 mod screen;
 
 use super::exit::{Exit, Failure};
-use super::http_client::{Client, Reply};
+use super::http_client::{Client, Content, Reply};
 use super::look::Look;
 use super::output::Output;
 use super::target::{Door, TargetArgs, block_on, time};
@@ -56,6 +56,12 @@ pub(super) fn run(args: &StatusArgs, out: &mut Output) -> Result<Exit, Failure> 
 /// Gets something from a relay, or says why not.
 pub(super) async fn get(client: &Client, target: &str) -> Result<Bytes, Failure> {
     let reply = client.get(target).await?;
+    if reply.status.is_success() { Ok(reply.body) } else { Err(refused(client, &reply)) }
+}
+
+/// Asks a relay for a change, or says why it was not made.
+pub(super) async fn post(client: &Client, target: &str) -> Result<Bytes, Failure> {
+    let reply = client.post(target, Content { content_type: "application/json", bytes: Bytes::new() }).await?;
     if reply.status.is_success() { Ok(reply.body) } else { Err(refused(client, &reply)) }
 }
 

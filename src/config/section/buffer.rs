@@ -23,7 +23,8 @@ section! {
         /// Free space to leave on the volume for everybody else.
         min_free_bytes: u64 = 64 << 20, Size { min: 0, max: 1 << 50 };
 
-        /// Refuse to start where a sync does not make data durable (tmpfs, overlay), instead of saying so in every reply.
+        /// Refuse to start where a sync does not make data durable, or nobody can tell (tmpfs, overlay, NFS and other network file systems,
+        /// FUSE), instead of saying so in every reply.
         require_durable: bool = false, Switch;
 
         /// File with the keys for encryption at rest (AES-256-GCM): 64 hexadecimal digits a line, the key for new events first, older

@@ -159,7 +159,7 @@ pub static TABLE: &[Metric] = &[
         name: "dualstream_buffer_durable",
         kind: Kind::Gauge,
         unit: None,
-        help: "1 where the volume keeps what was synced, 0 on tmpfs and overlay",
+        help: "1 where the volume keeps what was synced, 0 where a sync proves nothing (memory, overlay, network and FUSE file systems)",
         labels: &[],
         read: |s| buffer(s, |b| Value::Count(b.durable.into())),
     },

@@ -4,6 +4,7 @@
 //! a connection that is slow, idle or old is closed.
 
 use super::answer::Answers;
+use super::authority::Caller;
 use super::route::Surface;
 use http::Request;
 use hyper::body::Incoming;
@@ -41,20 +42,27 @@ pub(super) enum Listener {
 }
 
 enum Stream {
-    Tcp(TcpStream, Surface),
-    Unix(UnixStream),
+    Tcp(TcpStream, Caller),
+    Unix(UnixStream, Caller),
 }
 
 impl Listener {
     async fn accept(&self) -> io::Result<Stream> {
         match self {
             Self::Tcp(listener, surface) => {
-                let (stream, _) = listener.accept().await?;
+                let (stream, peer) = listener.accept().await?;
                 // An answer is one write; waiting to fill a packet would only delay it. Fails on a client that is gone already.
                 drop(stream.set_nodelay(true));
-                Ok(Stream::Tcp(stream, *surface))
+                Ok(Stream::Tcp(stream, Caller { surface: *surface, name: peer.to_string() }))
             }
-            Self::Unix(listener) => Ok(Stream::Unix(listener.accept().await?.0)),
+            Self::Unix(listener) => {
+                let stream = listener.accept().await?.0;
+                let name = stream.peer_cred().map_or_else(
+                    |_| "unknown, on the socket".to_owned(),
+                    |peer| format!("uid {} gid {} pid {}", peer.uid(), peer.gid(), peer.pid().unwrap_or_default()),
+                );
+                Ok(Stream::Unix(stream, Caller { surface: Surface::Socket, name }))
+            }
         }
     }
 }
@@ -81,8 +89,8 @@ pub(super) async fn accept_loop(listener: Listener, answers: Arc<Answers>, mut s
         failing = accepted.is_err();
         let (answers, stopped) = (Arc::clone(&answers), stopped.clone());
         match accepted {
-            Ok(Stream::Tcp(stream, surface)) => drop(connections.spawn(serve(stream, surface, answers, stopped))),
-            Ok(Stream::Unix(stream)) => drop(connections.spawn(serve(stream, Surface::Socket, answers, stopped))),
+            Ok(Stream::Tcp(stream, caller)) => drop(connections.spawn(serve(stream, caller, answers, stopped))),
+            Ok(Stream::Unix(stream, caller)) => drop(connections.spawn(serve(stream, caller, answers, stopped))),
             Err(_) => sleep(ACCEPT_PAUSE).await,
         }
     }
@@ -91,10 +99,10 @@ pub(super) async fn accept_loop(listener: Listener, answers: Arc<Answers>, mut s
 }
 
 /// One connection, from its first byte to its end.
-async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, surface: Surface, answers: Arc<Answers>, mut stopped: signal::Receiver<()>) {
+async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, caller: Caller, answers: Arc<Answers>, mut stopped: signal::Receiver<()>) {
     let service = service_fn(|request: Request<Incoming>| {
-        let answers = Arc::clone(&answers);
-        async move { Ok::<_, Infallible>(answers.answer(surface, &request).await) }
+        let (answers, caller) = (Arc::clone(&answers), caller.clone());
+        async move { Ok::<_, Infallible>(answers.answer(&caller, &request).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

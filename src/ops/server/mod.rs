@@ -3,6 +3,7 @@
 //! Takes requests from `listener`, decides with `route`, answers with `answer` and `reply`; `connection` keeps each client within bounds.
 
 mod answer;
+mod authority;
 mod connection;
 mod listener;
 mod reply;
@@ -12,6 +13,7 @@ use super::source::StatusSource;
 use super::watch::watch;
 use crate::config::OpsConfig;
 use answer::Answers;
+use authority::Authority;
 use connection::Listener;
 use listener::Bound;
 use std::future::Future;
@@ -29,6 +31,7 @@ pub struct Ops {
     source: Arc<StatusSource>,
     bound: Vec<Bound>,
     addresses: OpsAddresses,
+    authority: Authority,
 }
 
 impl Ops {
@@ -38,7 +41,7 @@ impl Ops {
     /// [`BindError`] names the setting and what stands in the way.
     pub fn bind(config: &OpsConfig, source: Arc<StatusSource>) -> Result<Self, BindError> {
         let (bound, addresses) = listener::bind(config)?;
-        Ok(Self { source, bound, addresses })
+        Ok(Self { source, bound, addresses, authority: Authority::new(config.token_file.clone()) })
     }
 
     /// Where it listens, with the ports that the system chose.
@@ -63,7 +66,7 @@ impl Ops {
     /// # Errors
     /// When a listener cannot be handed to the runtime.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> io::Result<()> {
-        let answers = Arc::new(Answers::new(Arc::clone(&self.source)));
+        let answers = Arc::new(Answers::new(Arc::clone(&self.source), self.authority));
         let (stop, stopped) = signal::channel(());
         let mut listeners = JoinSet::new();
         let mut files = Vec::new();

@@ -1,10 +1,11 @@
 //! Bodies and headers of the answers. Pure, and bounded by what the snapshot holds.
 
 use super::super::health::Health;
-use super::super::peek::PeekedEvent;
+use super::authority::Denied;
 use super::route::RouteError;
+use crate::buffer::inspect::WaitingEvent;
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS};
 use http::{Response, StatusCode};
 use http_body_util::Full;
 use serde::Serialize;
@@ -52,29 +53,47 @@ pub(super) fn problem(status: StatusCode, name: &str, detail: &str) -> Reply {
     reply(status, PROBLEM, format!("{value}\n"))
 }
 
+pub(super) fn starting() -> Reply {
+    problem(StatusCode::SERVICE_UNAVAILABLE, "starting", "the buffer is not recovered yet")
+}
+
+pub(super) fn shutting_down() -> Reply {
+    problem(StatusCode::SERVICE_UNAVAILABLE, "shutting-down", "the relay is stopping")
+}
+
+pub(super) fn denied(denied: &Denied) -> Reply {
+    let detail = denied.to_string();
+    if *denied != Denied::WrongToken {
+        return problem(StatusCode::FORBIDDEN, "no-token", &detail);
+    }
+    let mut reply = problem(StatusCode::UNAUTHORIZED, "wrong-token", &detail);
+    let _ = reply.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    reply
+}
+
 pub(super) fn refusal(error: &RouteError) -> Reply {
     let (status, name) = match error {
         RouteError::NotFound => (StatusCode::NOT_FOUND, "not-found"),
-        RouteError::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed"),
+        RouteError::MethodNotAllowed(_) => (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed"),
         RouteError::BadQuery(_) => (StatusCode::BAD_REQUEST, "bad-query"),
         RouteError::ForeignHost(_) => (StatusCode::MISDIRECTED_REQUEST, "foreign-host"),
     };
     let mut reply = problem(status, name, &error.to_string());
-    if *error == RouteError::MethodNotAllowed {
-        let _ = reply.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+    if let RouteError::MethodNotAllowed(allowed) = error {
+        let _ = reply.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
     }
     reply
 }
 
 #[derive(Serialize)]
 struct Page<'a> {
-    events: &'a [PeekedEvent],
+    events: &'a [WaitingEvent],
     /// Where the next page begins; null at the end.
     next_from: Option<u64>,
 }
 
 /// Events and where to go on, in the order of the buffer.
-pub(super) fn events(events: &[PeekedEvent], limit: usize) -> Reply {
+pub(super) fn events(events: &[WaitingEvent], limit: usize) -> Reply {
     let next_from = events.last().filter(|_| events.len() == limit).map(|event| event.seq.saturating_add(1));
     json(StatusCode::OK, &Page { events, next_from })
 }

@@ -1,6 +1,7 @@
 //! Which answer a request is for. Pure.
 
 use super::super::peek::PEEK_MAX_EVENTS;
+use crate::buffer::purge::Selection;
 use http::Method;
 
 /// Which listener a request came in on.
@@ -24,6 +25,7 @@ pub(super) enum Route {
     Metrics,
     Status,
     Peek(PeekQuery),
+    Purge(PurgeQuery),
 }
 
 /// What of the buffer to show.
@@ -34,13 +36,20 @@ pub(super) struct PeekQuery {
     pub(super) source: Option<String>,
 }
 
+/// What of the buffer to give up.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct PurgeQuery {
+    pub(super) selection: Selection,
+    pub(super) dry_run: bool,
+}
+
 /// Why a request has no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum RouteError {
     #[error("there is nothing at this path; GET / lists what there is")]
     NotFound,
-    #[error("this is read-only: use GET")]
-    MethodNotAllowed,
+    #[error("use {0} here")]
+    MethodNotAllowed(&'static str),
     #[error("{0}")]
     BadQuery(String),
     #[error("the Host header names {0:?}; use localhost or an address (names are refused so that web pages cannot reach this)")]
@@ -57,6 +66,9 @@ GET /metrics                                  OpenMetrics
 GET /startupz                                 buffer recovered, listeners bound
 GET /livez                                    the relay's loops tick
 GET /readyz                                   a write would be taken now
+
+POST /v1/buffer/purge?from_seq=&to_seq=&source=&before_ms=&all=true&dry_run=true
+                                              gives up waiting events; needs the Unix socket or the token
 
 Probes answer JSON to Accept: application/json.
 ";
@@ -75,10 +87,12 @@ pub(super) fn route(surface: Surface, method: &Method, host: Option<&str>, path:
         ("/", _) => Route::Index,
         ("/v1/status", _) => Route::Status,
         ("/v1/buffer/events", _) => Route::Peek(peek_query(query.unwrap_or_default())?),
+        ("/v1/buffer/purge", _) if method == Method::POST => Route::Purge(purge_query(query.unwrap_or_default())?),
+        ("/v1/buffer/purge", _) => return Err(RouteError::MethodNotAllowed("POST")),
         _ => return Err(RouteError::NotFound),
     };
-    if method != Method::GET && method != Method::HEAD {
-        return Err(RouteError::MethodNotAllowed);
+    if method != Method::GET && method != Method::HEAD && !matches!(route, Route::Purge(_)) {
+        return Err(RouteError::MethodNotAllowed("GET, HEAD"));
     }
     match host {
         Some(host) if surface == Surface::Loopback && !is_local(host) => Err(RouteError::ForeignHost(host.to_owned())),
@@ -114,8 +128,38 @@ fn peek_query(query: &str) -> Result<PeekQuery, RouteError> {
     Ok(peek)
 }
 
+/// A purge says what it is about: one that names nothing is a slip of the hand.
+fn purge_query(query: &str) -> Result<PurgeQuery, RouteError> {
+    let (mut purge, mut named) = (PurgeQuery::default(), false);
+    for (name, value) in form_urlencoded::parse(query.as_bytes()).filter(|(_, value)| !value.is_empty()) {
+        let selection = &mut purge.selection;
+        match name.as_ref() {
+            "from_seq" => selection.from_seq = number(&name, &value)?,
+            "to_seq" => selection.to_seq = Some(number(&name, &value)?),
+            "before_ms" => selection.before_ms = Some(number(&name, &value)?),
+            "source" => selection.source = Some(value.into_owned()),
+            "all" => named |= number::<bool>(&name, &value)?,
+            "dry_run" => purge.dry_run = number(&name, &value)?,
+            _ => {
+                let known = "from_seq, to_seq, source, before_ms, all, dry_run";
+                return Err(RouteError::BadQuery(format!("{name:?} is not one of {known}")));
+            }
+        }
+    }
+    named |= purge.selection != Selection::default();
+    if named {
+        Ok(purge)
+    } else {
+        Err(RouteError::BadQuery("say which events: from_seq, to_seq, source, before_ms, or all=true".to_owned()))
+    }
+}
+
 fn number<T: std::str::FromStr>(name: &str, value: &str) -> Result<T, RouteError> {
-    value.parse().map_err(|_| RouteError::BadQuery(format!("{name} must be a whole number, not {value:?}")))
+    value.parse().map_err(|_| RouteError::BadQuery(format!("{name} must be {}, not {value:?}", kind_of::<T>())))
+}
+
+fn kind_of<T>() -> &'static str {
+    if std::any::type_name::<T>() == "bool" { "true or false" } else { "a whole number" }
 }
 
 #[cfg(test)]
@@ -166,7 +210,28 @@ mod tests {
         }
     }
 
-    // Goal: nothing can be changed here, and the reply says so.
+    // Goal: a purge must say what it gives up, and how it is asked for is no accident: a link or a probe cannot.
+    #[test]
+    fn a_purge_says_what_it_is_about() {
+        let purge = |surface, method: Method, query: &str| route(surface, &method, Some("localhost"), "/v1/buffer/purge", Some(query));
+        let asked = |query: &str| match purge(Surface::Loopback, Method::POST, query) {
+            Ok(Route::Purge(query)) => Some(query),
+            _ => None,
+        };
+        let selection = Selection { from_seq: 5, to_seq: Some(9), source: Some("user/42".into()), before_ms: Some(7) };
+        let query = "from_seq=5&to_seq=9&source=user%2F42&before_ms=7&dry_run=true";
+        assert_eq!(asked(query), Some(PurgeQuery { selection, dry_run: true }));
+        assert_eq!(asked("all=true"), Some(PurgeQuery::default()));
+        for bad in ["", "dry_run=true", "all=false", "all=yes", "from_seq=x", "to=5", "source="] {
+            assert!(matches!(purge(Surface::Socket, Method::POST, bad), Err(RouteError::BadQuery(_))), "{bad}");
+        }
+        for method in [Method::GET, Method::PUT, Method::DELETE] {
+            assert_eq!(purge(Surface::Socket, method, "all=true"), Err(RouteError::MethodNotAllowed("POST")));
+        }
+        assert_eq!(purge(Surface::Probe, Method::POST, "all=true"), Err(RouteError::NotFound));
+    }
+
+    // Goal: what only shows something cannot be asked to change it, and the reply says so.
     #[test]
     fn only_get_and_head_are_answered() {
         for (method, ok) in [(Method::GET, true), (Method::HEAD, true), (Method::POST, false), (Method::DELETE, false)] {

@@ -1,9 +1,9 @@
 //! The server over loopback and a Unix socket, with hand-made handles, as curl and the kubelet see it.
 
-use super::super::peek::PeekedEvent;
 use super::super::source::Handles;
 use super::super::testing::FakeBuffer;
 use super::*;
+use crate::buffer::inspect::WaitingEvent;
 use serde_json::Value;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -173,13 +173,14 @@ async fn refusals_are_problem_json() {
 async fn waiting_events_are_paged() {
     let running = Running::serving(&loopback());
     *running.buffer.events.lock().unwrap() = (1..=5)
-        .map(|seq| PeekedEvent {
+        .map(|seq| WaitingEvent {
             seq,
             accepted_ms: 1,
             id: format!("e{seq}"),
             kind: "order.created".into(),
             source_type: "user".into(),
             source_id: (if seq % 2 == 1 { "odd" } else { "even" }).into(),
+            traceparent: None,
             bytes: 7,
             value: None,
         })

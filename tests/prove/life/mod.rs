@@ -94,7 +94,7 @@ pub struct Relay {
 impl Relay {
     pub fn open(disk: &Disk, config: &BufferConfig) -> Result<Self, OpenError> {
         let storage: Arc<dyn Storage> = Arc::new(disk.clone());
-        let Buffer { appender, reader, gauges, committer, keeper, closer } =
+        let Buffer { appender, reader, gauges, committer, keeper, closer, .. } =
             Buffer::open(config, storage, Arc::new(AckWaiters::default()), 0)?;
         let loops = Arc::new(Loops {
             disk: disk.clone(),

@@ -1,0 +1,227 @@
+//! A directory opened for reading only: its cursor, its segments in order, and what could not be read.
+//!
+//! The cursor is read first. In a directory that is being written the segments are then at least as new as it is, so nothing seems to
+//! be missing; a segment that was freed in between held only events that are at their end.
+
+use super::super::error::OpenError;
+use super::super::log::cipher::{Cipher, Keyring};
+use super::super::log::cursor::{self, CURSOR_NAME, Found as CursorFound, Marks};
+use super::super::log::frame::{FrameHeader, Kind};
+use super::super::log::names;
+use super::super::log::recovery::{account, io_error};
+use super::super::log::scan::{Found, Scanner};
+use super::super::log::segment::{self, DATA_START, HeaderProblem, Seal, SegmentHeader};
+use super::super::log::storage::{OpenMode, Storage, StorageFile};
+use super::super::watermark::Watermark;
+use crate::event::{EventRef, Records};
+use bytes::Bytes;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// A segment file that can be read.
+pub(in crate::buffer) struct Opened {
+    pub(in crate::buffer) name: String,
+    pub(in crate::buffer) header: SegmentHeader,
+    pub(in crate::buffer) file: Arc<dyn StorageFile>,
+    pub(in crate::buffer) seal: Option<Seal>,
+}
+
+/// The directory.
+pub(in crate::buffer) struct Look {
+    /// Whether there is a cursor file.
+    pub(in crate::buffer) has_cursor: bool,
+    /// What the cursor says, if it can be read.
+    pub(in crate::buffer) marks: Option<Marks>,
+    /// The segments, oldest first.
+    pub(in crate::buffer) segments: Vec<Opened>,
+    /// Segment files that cannot be read, and why.
+    pub(in crate::buffer) unreadable: Vec<(String, String)>,
+    /// All names in the directory.
+    pub(in crate::buffer) names: Vec<String>,
+    dir: PathBuf,
+}
+
+/// Shown an event: its seq, when it was accepted, itself. Says whether to go on.
+pub(in crate::buffer) type Show<'a> = dyn FnMut(u64, u64, &EventRef<'_>) -> bool + 'a;
+
+impl Look {
+    /// Opens what is there.
+    pub(in crate::buffer) fn open(storage: &dyn Storage) -> Result<Self, OpenError> {
+        let names = storage.list("").map_err(|source| io_error(storage, "list", "", source))?;
+        check_names(storage, &names)?;
+        let has_cursor = names.iter().any(|name| name == CURSOR_NAME);
+        let marks = if has_cursor { read_marks(storage)? } else { None };
+        let mut look = Self { has_cursor, marks, segments: Vec::new(), unreadable: Vec::new(), names, dir: storage.dir().to_owned() };
+        // Listed again: what was prepared since is needed to find what the cursor speaks of.
+        look.names = storage.list("").map_err(|source| io_error(storage, "list", "", source))?;
+        for name in look.names.clone().into_iter().filter(|name| segment::number_in(name, "seg-").is_some()) {
+            look.open_segment(storage, name)?;
+        }
+        look.segments.sort_by_key(|opened| opened.header.segment_id);
+        Ok(look)
+    }
+
+    fn open_segment(&mut self, storage: &dyn Storage, name: String) -> Result<(), OpenError> {
+        // Freed between the listing and now: nothing to see.
+        let Ok(file) = storage.open(&name, OpenMode::Read) else { return Ok(()) };
+        match segment::read_header(&*file) {
+            Ok(Ok((header, seal))) => self.segments.push(Opened { name, header, file, seal }),
+            Ok(Err(HeaderProblem::Foreign(version))) => return Err(foreign(storage, &name, version)),
+            Ok(Err(HeaderProblem::Invalid)) => self.unreadable.push((name, "its header is damaged".to_owned())),
+            Err(error) => self.unreadable.push((name, error.to_string())),
+        }
+        Ok(())
+    }
+
+    /// Everything up to this seq is at its end; 0 when no cursor says so.
+    pub(in crate::buffer) fn frontier(&self) -> u64 {
+        self.marks.as_ref().map_or(0, |marks| marks.frontier)
+    }
+
+    /// Which events are at their end.
+    pub(in crate::buffer) fn ended(&self) -> Watermark {
+        self.marks.as_ref().map_or_else(Watermark::default, ended_by)
+    }
+
+    /// The relay-id, unless nothing tells it.
+    pub(in crate::buffer) fn relay_id(&self) -> Option<String> {
+        let id = self.marks.as_ref().map(|marks| marks.relay_id).or(self.segments.first().map(|opened| opened.header.relay_id));
+        id.map(|id| uuid::Uuid::from_bytes(id).to_string())
+    }
+
+    /// When the oldest event that is not at its end was accepted. Needs no key.
+    pub(in crate::buffer) fn oldest_ms(&self) -> Option<u64> {
+        let ended = self.ended();
+        let mut oldest = None;
+        for opened in &self.segments {
+            let done = opened.walk(&mut |header, _| {
+                let waits = ended.ended_in(header.first_seq, header.next_seq() - 1) < u64::from(header.count);
+                oldest = waits.then_some(header.accepted_ms);
+                !waits
+            });
+            if done {
+                break;
+            }
+        }
+        oldest
+    }
+
+    /// Shows the events that are not at their end, in seq order from `from` on. Those that are encrypted need their key.
+    pub(in crate::buffer) fn visit(&self, keyring: &Keyring, from: u64, show: &mut Show<'_>) -> Result<(), OpenError> {
+        let (ended, from) = (self.ended(), from.max(self.frontier() + 1));
+        for opened in &self.segments {
+            if opened.seal.is_some_and(|seal| seal.events == 0 || seal.last_seq < from) {
+                continue;
+            }
+            let cipher = keyring.cipher(&opened.header);
+            let mut locked = false;
+            let done = opened.walk(&mut |header, stored| {
+                if header.next_seq() <= from {
+                    return true;
+                }
+                let Some(payload) = plain(cipher.as_ref(), header, stored, &mut locked) else { return !locked };
+                let records = (header.first_seq..).zip(Records::new(&payload).map_while(Result::ok));
+                let waiting = records.filter(|(seq, _)| *seq >= from && !ended.ended(*seq));
+                let mut waiting = waiting.map(|(seq, record)| show(seq, header.accepted_ms, &record));
+                waiting.all(|go_on| go_on)
+            });
+            if locked {
+                let (file, key_id) = (self.dir.join(&opened.name), opened.header.key_id);
+                return Err(OpenError::Encrypted { file, key_id });
+            }
+            if done {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The payload as it was accepted; `None` when it cannot be had, which is `locked` when the key is missing and damage otherwise.
+fn plain(cipher: Option<&Cipher>, header: &FrameHeader, stored: &[u8], locked: &mut bool) -> Option<Bytes> {
+    if !header.encrypted {
+        return Some(Bytes::copy_from_slice(stored));
+    }
+    *locked = cipher.is_none();
+    cipher?.open(header, stored)
+}
+
+impl Opened {
+    /// Where the data ends, as far as it is known.
+    pub(in crate::buffer) fn limit(&self) -> u64 {
+        self.seal.map_or(self.header.capacity, |seal| seal.end)
+    }
+
+    /// Walks the frames with events that verify; `true` when the visitor ended it.
+    pub(in crate::buffer) fn walk(&self, visitor: &mut dyn FnMut(&FrameHeader, &[u8]) -> bool) -> bool {
+        let (file, seed, limit) = (&*self.file, self.header.seed(), self.limit());
+        let mut scanner = Scanner::default();
+        let mut at = DATA_START;
+        while at < limit {
+            match scanner.frame_at(file, seed, at, limit) {
+                Ok(Found::Frame(header, payload)) => {
+                    if header.kind == Kind::Data && !visitor(&header, &payload) {
+                        return true;
+                    }
+                    at += header.stored_len();
+                }
+                Ok(Found::BadPayload(header)) => at += header.stored_len(),
+                // The end of what was written so far; behind it lie only stale bytes.
+                Ok(Found::NoFrame { blank: true }) if self.seal.is_none() => return false,
+                Ok(Found::NoFrame { .. }) => match scanner.resync(file, seed, at, limit, 0) {
+                    Ok(Some((good, _))) => at = good,
+                    _ => return false,
+                },
+                Err(_) => return false,
+            }
+        }
+        false
+    }
+
+    /// What the seal says, or would say.
+    pub(in crate::buffer) fn seal_or_scan(&self) -> Seal {
+        self.seal.unwrap_or_else(|| {
+            let mut seal = Seal { end: DATA_START, ..Seal::default() };
+            let mut end = DATA_START;
+            let _ = self.walk(&mut |header, _| {
+                account(&mut seal, header, end);
+                end += header.stored_len();
+                true
+            });
+            seal
+        })
+    }
+}
+
+/// Which events are at their end by a cursor.
+pub(in crate::buffer) fn ended_by(marks: &Marks) -> Watermark {
+    Watermark::restore(marks.frontier, &marks.ended_above, &marks.lost_above)
+}
+
+/// The newest marks; `None` when no slot verifies.
+pub(in crate::buffer) fn read_marks(storage: &dyn Storage) -> Result<Option<Marks>, OpenError> {
+    let fail = |source| io_error(storage, "read", CURSOR_NAME, source);
+    let file = storage.open(CURSOR_NAME, OpenMode::Read).map_err(fail)?;
+    match cursor::read(&*file) {
+        CursorFound::Marks(marks, _) => Ok(Some(*marks)),
+        CursorFound::Nothing => Ok(None),
+        CursorFound::Foreign(version) => Err(foreign(storage, CURSOR_NAME, version)),
+    }
+}
+
+fn check_names(storage: &dyn Storage, names: &[String]) -> Result<(), OpenError> {
+    let dir = || storage.dir().to_owned();
+    if names.iter().any(|name| names::is_ours(name)) {
+        return Ok(());
+    }
+    match names.iter().find(|name| !names::is_known(name)) {
+        Some(found) => Err(OpenError::NotABuffer { dir: dir(), found: found.clone() }),
+        None if names.iter().all(|name| names::is_furniture(name)) => Err(OpenError::NoBuffer { dir: dir() }),
+        // A relay began here, and stored nothing.
+        None => Ok(()),
+    }
+}
+
+fn foreign(storage: &dyn Storage, name: &str, version: u32) -> OpenError {
+    OpenError::ForeignVersion { file: storage.dir().join(name), version, max: segment::FORMAT_VERSION }
+}

@@ -1,0 +1,135 @@
+//! Looking into a buffer directory without the lock: running or stopped, healthy or not. Reads only.
+//!
+//! Frames verify themselves, so a look at a directory that is being written sees whole events or stops cleanly. A segment that is freed
+//! under the look simply ends it.
+
+pub(super) mod look;
+mod waiting;
+
+use super::error::OpenError;
+use super::log::cipher::Keyring;
+use super::log::quarantine;
+use super::log::segment::DATA_START;
+use super::log::storage::{OpenMode, Storage};
+use crate::event::EventRef;
+use crate::lifecycle::Ends;
+use look::Look;
+use serde::Serialize;
+
+pub use waiting::WaitingEvent;
+
+/// A directory at one moment.
+#[derive(Clone, Debug, Serialize)]
+pub struct DirectoryInfo {
+    /// The relay-id; absent when neither a cursor nor a segment could be read.
+    pub relay_id: Option<String>,
+    /// Whether a relay holds the lock now.
+    pub in_use: bool,
+    /// Whether the last stop was clean; absent when the cursor cannot be read.
+    pub clean: Option<bool>,
+    /// The acked frontier as of the last checkpoint.
+    pub acked_seq: u64,
+    /// Highest seq found on disk.
+    pub last_seq: u64,
+    /// Events on disk above the frontier, by the last checkpoint: some may have been acked since.
+    pub backlog: u64,
+    /// When the oldest of them was accepted, Unix milliseconds.
+    pub oldest_ms: Option<u64>,
+    /// The ledger's ends as of the last checkpoint.
+    pub ends: Ends,
+    /// Allocated bytes of everything.
+    pub bytes: u64,
+    /// Entries in quarantine.
+    pub quarantined: u64,
+    /// The segments, oldest first.
+    pub segments: Vec<SegmentInfo>,
+    /// What could not be read, in words.
+    pub problems: Vec<String>,
+}
+
+/// One segment file.
+#[derive(Clone, Debug, Serialize)]
+pub struct SegmentInfo {
+    /// File name.
+    pub file: String,
+    /// First and last seq, when there are any.
+    pub seqs: Option<(u64, u64)>,
+    /// Events in it.
+    pub events: u64,
+    /// Bytes of frames.
+    pub bytes: u64,
+    /// Whether it is finished; the unfinished one was scanned.
+    pub sealed: bool,
+}
+
+/// Looks at a directory as a whole.
+///
+/// # Errors
+/// [`OpenError`] when it is not a buffer, is from a later version, or cannot be read at all.
+pub fn inspect(storage: &dyn Storage) -> Result<DirectoryInfo, OpenError> {
+    let look = Look::open(storage)?;
+    let (marks, frontier) = (look.marks.as_ref(), look.frontier());
+    let mut info = DirectoryInfo {
+        relay_id: look.relay_id(),
+        in_use: in_use(storage),
+        clean: marks.map(|marks| marks.clean),
+        acked_seq: frontier,
+        last_seq: frontier,
+        backlog: 0,
+        oldest_ms: None,
+        ends: marks.map(|marks| marks.ends).unwrap_or_default(),
+        bytes: allocated(storage),
+        quarantined: quarantine::usage(storage).1,
+        segments: Vec::new(),
+        problems: problems(&look),
+    };
+    let ended = look.ended();
+    for opened in &look.segments {
+        let seal = opened.seal_or_scan();
+        let seqs = (seal.events > 0).then_some((seal.first_seq, seal.last_seq));
+        if let Some((first, last)) = seqs {
+            info.backlog += last - first + 1 - ended.ended_in(first, last);
+            info.last_seq = info.last_seq.max(last);
+        }
+        let sealed = opened.seal.is_some();
+        info.segments.push(SegmentInfo { file: opened.name.clone(), seqs, events: seal.events, bytes: seal.end - DATA_START, sealed });
+    }
+    info.oldest_ms = look.oldest_ms();
+    Ok(info)
+}
+
+/// Shows the events that are not at their end, in seq order from `from` on, to `show(seq, accepted_ms, event)`, until it returns `false`.
+///
+/// # Errors
+/// As [`inspect`], and [`OpenError::Encrypted`] for encrypted events whose key is not in `keyring`. Damaged frames are passed over.
+pub fn peek(
+    storage: &dyn Storage,
+    keyring: &Keyring,
+    from: u64,
+    show: &mut dyn FnMut(u64, u64, &EventRef<'_>) -> bool,
+) -> Result<(), OpenError> {
+    Look::open(storage)?.visit(keyring, from, show)
+}
+
+/// Whether a relay, or a tool that changes the directory, holds the lock now.
+pub(super) fn in_use(storage: &dyn Storage) -> bool {
+    matches!(storage.lock_state(super::LOCK_NAME), Ok(true))
+}
+
+fn problems(look: &Look) -> Vec<String> {
+    let mut problems: Vec<String> = look.unreadable.iter().map(|(name, why)| format!("{name}: {why}")).collect();
+    if look.has_cursor && look.marks.is_none() {
+        problems.push("cursor: both slots are damaged; everything in the segments would be delivered again".to_owned());
+    }
+    problems
+}
+
+fn allocated(storage: &dyn Storage) -> u64 {
+    let names = storage.list("").unwrap_or_default();
+    let files: u64 = names
+        .iter()
+        .filter(|name| *name != quarantine::QUARANTINE_DIR)
+        .filter_map(|name| storage.open(name, OpenMode::Read).and_then(|file| file.allocated_bytes()).ok())
+        .sum();
+    files + quarantine::usage(storage).0
+}

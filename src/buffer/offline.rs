@@ -1,0 +1,136 @@
+//! What an operator does to the directory of a stopped relay: under its lock, after the same recovery as a start.
+//!
+//! Nothing that might be data is deleted: damaged bytes are copied to quarantine without its usual budget, whole files are moved there.
+//! Only [`Repair::delete_quarantined`] removes anything, because it was asked to.
+
+use super::error::OpenError;
+use super::inspect::look::Look;
+use super::log::cipher::Keyring;
+use super::log::cursor::Cursor;
+use super::log::quarantine::{self, Note};
+use super::log::recovery::{self, Recovered, io_error};
+use super::log::segment::Segment;
+use super::log::storage::Storage;
+use super::open::{marks_of, take_lock};
+use super::purge::{PurgeError, Purged, Selection, select};
+use super::shared::MarkBook;
+use super::verify::{Severity, check};
+use serde::Serialize;
+use std::fmt;
+use std::sync::Arc;
+
+/// A directory that belongs to us until this is dropped.
+struct Held<'a> {
+    storage: &'a dyn Storage,
+    recovered: Recovered,
+    marks: MarkBook,
+    _lock: Arc<dyn fmt::Debug + Send + Sync>,
+}
+
+/// What to do besides setting damage aside.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Repair {
+    /// Remove everything in quarantine for good, once the rest is done.
+    pub delete_quarantined: bool,
+}
+
+/// What a repair did.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Repaired {
+    /// Events that are reported lost since this repair.
+    pub lost_events: u64,
+    /// Bytes of an unfinished write that were cut off.
+    pub torn_bytes: u64,
+    /// Entries that are in quarantine now.
+    pub quarantined: u64,
+    /// Entries of quarantine that were removed.
+    pub deleted: u64,
+}
+
+/// Sets all damage aside, seals what a crash left open, and writes the cursor anew. The relay finds a sound directory after it.
+///
+/// # Errors
+/// [`OpenError`], [`OpenError::Locked`] while a relay runs.
+pub fn repair(storage: &dyn Storage, how: Repair) -> Result<Repaired, OpenError> {
+    let lost_before = ledger_lost(storage)?;
+    let mut held = Held::open(storage)?;
+    held.write_cursor()?;
+    held.set_damage_aside()?;
+    held.write_cursor()?;
+    let mut repaired = Repaired {
+        lost_events: held.marks.ends.lost.saturating_sub(lost_before),
+        torn_bytes: held.recovered.report.torn_bytes,
+        quarantined: quarantine::usage(storage).1,
+        deleted: 0,
+    };
+    if how.delete_quarantined {
+        let cleared = quarantine::clear(storage).map_err(|source| io_error(storage, "empty", quarantine::QUARANTINE_DIR, source))?;
+        (repaired.deleted, repaired.quarantined) = (cleared.0, 0);
+    }
+    Ok(repaired)
+}
+
+/// Gives up the events of a selection, for good.
+///
+/// # Errors
+/// [`PurgeError`]; nothing was purged then.
+pub fn purge(storage: &dyn Storage, keyring: &Keyring, selection: &Selection) -> Result<Purged, PurgeError> {
+    // Nothing of ours is made in a directory that is none.
+    let _ = Look::open(storage)?;
+    let mut held = Held::open(storage)?;
+    held.write_cursor()?;
+    let selected = select(storage, keyring, selection)?;
+    let Some(purged) = held.marks.purge(&selected.ranges) else { return Err(selected.too_scattered(&held.marks.watermark)) };
+    held.write_cursor()?;
+    Ok(selected.summary(purged))
+}
+
+/// Lost events as the cursor counts them; refuses what is no buffer before anything is made in it.
+fn ledger_lost(storage: &dyn Storage) -> Result<u64, OpenError> {
+    Ok(Look::open(storage)?.marks.map_or(0, |marks| marks.ends.lost))
+}
+
+impl<'a> Held<'a> {
+    fn open(storage: &'a dyn Storage) -> Result<Self, OpenError> {
+        let lock = take_lock(storage)?;
+        let recovered = recovery::recover(storage, u64::MAX)?;
+        let marks = marks_of(&recovered);
+        Ok(Self { storage, recovered, marks, _lock: lock })
+    }
+
+    /// Reads everything; what does not verify and is still needed goes to quarantine and is reported lost.
+    fn set_damage_aside(&mut self) -> Result<(), OpenError> {
+        let report = check(self.storage, false)?;
+        for (finding, offset) in report.findings.iter().filter_map(|finding| Some((finding, finding.offset?))) {
+            let segment = self.recovered.segments.iter().find(|segment| segment.name == finding.file);
+            if let Some(segment) = segment.filter(|_| finding.severity == Severity::Damage) {
+                let bytes = finding.bytes.unwrap_or_default();
+                let lost_seqs = finding.seqs.filter(|(from, to)| report.lost_seqs.iter().any(|(a, b)| a <= to && b >= from));
+                self.keep(
+                    segment,
+                    &Note { reason: &finding.what, file: &finding.file, offset, bytes, lost_seqs, at_ms: self.storage.now_ms() },
+                )?;
+            }
+        }
+        for (from, to) in report.lost_seqs {
+            let lost = self.marks.watermark.lose(from, to);
+            self.marks.ends.lost += lost;
+            self.marks.backlog = self.marks.backlog.saturating_sub(lost);
+        }
+        Ok(())
+    }
+
+    fn keep(&self, segment: &Segment, note: &Note<'_>) -> Result<(), OpenError> {
+        let kept = quarantine::set_aside(self.storage, &*segment.file, note, u64::MAX);
+        kept.map_err(|source| io_error(self.storage, "copy damaged bytes to", quarantine::QUARANTINE_DIR, source))
+    }
+
+    fn write_cursor(&mut self) -> Result<(), OpenError> {
+        let Recovered { marks, generation, next_segment_id, .. } = &mut self.recovered;
+        let fail = |source| io_error(self.storage, "write", "cursor", source);
+        let marks = self.marks.to_cursor(marks.relay_id, *next_segment_id - 1, marks.clean);
+        Cursor::open(self.storage, *generation).and_then(|mut cursor| cursor.write(&marks)).map_err(fail)?;
+        *generation += 1;
+        self.storage.sync_dir("").map_err(|source| io_error(self.storage, "sync", "", source))
+    }
+}
