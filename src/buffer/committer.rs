@@ -15,6 +15,7 @@ use super::log::segment::{DATA_START, Seal, Segment};
 use super::log::storage::{is_full, write_full};
 use super::reply::{self, Reply};
 use super::shared::{Pending, Position, Queue, Shared, lock};
+use super::zeros::zeros_to;
 use super::{Appended, Leased};
 use crate::event::Seq;
 use crate::lifecycle::{Heartbeat, Receipt};
@@ -34,12 +35,6 @@ const GROUP_FRAMES: usize = 1024;
 const DIRECT_BYTES: usize = 1 << 16;
 /// The group's buffer is written out at this size.
 const SCRATCH_BYTES: usize = 1 << 20;
-/// The page cache's unit.
-const PAGE_BYTES: u64 = 4096;
-/// How far zeros are written ahead of small groups in a segment whose blocks were never written. The first write of a block makes the
-/// next sync change the file's map of blocks, too: with zeros ahead that happens once per stretch instead of at each sync. Measured on
-/// ext4, 7 KiB per sync: p50 221 µs without, 128 µs with, 137 µs in a recycled segment.
-const AHEAD_BYTES: u64 = 256 << 10;
 /// After this long without appends, a mark says that the last group is durable.
 const MARK_AFTER: Duration = Duration::from_millis(50);
 
@@ -477,28 +472,4 @@ fn cut_off(tail: &Tail) -> io::Result<()> {
     tail.segment.write_seal(tail.seal)
 }
 
-/// Up to where zeros follow a group of `group_bytes` that ends at `end`: at least over the end mark, and to the end of its page, which
-/// spares the kernel from reading a recycled page before it changes a part of it.
-fn zeros_to(end: u64, group_bytes: u64, blank_to: u64) -> u64 {
-    let mark_end = end + HEADER_LEN as u64;
-    // A large group pays for its own blocks and little more; zeros would double what it writes.
-    let goes_ahead = mark_end > blank_to && group_bytes < AHEAD_BYTES / 8;
-    mark_end.next_multiple_of(if goes_ahead { AHEAD_BYTES } else { PAGE_BYTES })
-}
-
 const _: () = assert!(HEADER_LEN.is_multiple_of(8) && DATA_START.is_multiple_of(8), "frames stay 8-byte aligned");
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    // Goal: small requests are synced quickly also while the buffer grows, and large ones do not write twice as much for it.
-    #[test]
-    fn zeros_go_ahead_of_small_groups_in_new_blocks() {
-        let page_end = |end: u64| (end + HEADER_LEN as u64).next_multiple_of(PAGE_BYTES);
-        assert_eq!(zeros_to(10_000, 400, DATA_START), AHEAD_BYTES);
-        assert_eq!(zeros_to(10_000, 400, AHEAD_BYTES), page_end(10_000), "written before");
-        assert_eq!(zeros_to(AHEAD_BYTES - 8, 400, AHEAD_BYTES), 2 * AHEAD_BYTES, "the end mark has to fit, too");
-        assert_eq!(zeros_to(500_000, 300_000, DATA_START), page_end(500_000), "a large group");
-    }
-}

@@ -42,6 +42,7 @@ mod stats;
 mod tests;
 pub mod verify;
 mod watermark;
+mod zeros;
 
 use crate::config::BufferConfig;
 use crate::error::chain;

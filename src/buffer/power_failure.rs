@@ -11,6 +11,7 @@ use super::memory::{Image, Memory};
 use crate::event::{Batch, BatchBuilder, EventParts, Field, Records, Seq};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 /// What the test knows.
 #[derive(Default)]
@@ -126,7 +127,7 @@ fn turn(book: &Mutex<Book>, life: &mut Life, last: bool) {
     book.drain(life);
     book.check(&life.memory.synced_image());
     let memory = Arc::clone(&life.memory);
-    for image in memory.before_each_sync(|| life.keeper.tick(std::time::Instant::now())) {
+    for image in memory.before_each_sync(|| life.keeper.tick(Instant::now())) {
         book.check(&image);
     }
     book.check(&memory.synced_image());
@@ -198,7 +199,7 @@ fn a_cursor_is_synced_before_a_start_believes_it() {
     let mut life = life.take();
     assert_eq!(read(&mut life).len(), 2);
     assert_eq!(life.reader.ack(&[Seq(1), Seq(2)]), 2);
-    life.keeper.tick(std::time::Instant::now());
+    life.keeper.tick(Instant::now());
 
     // The new cursor is in the page cache only.
     let again = Memory::with(&before, 2);

@@ -246,7 +246,10 @@ impl Reader {
         if self.cipher.as_ref().is_none_or(|(id, _)| *id != segment.id()) {
             let cipher = self.shared.keyring.cipher(&segment.header);
             // Opening has seen to it; a missing key is never a reason to lose what it locks.
-            let cipher = cipher.ok_or_else(|| self.read_error(segment, std::io::Error::other("the key to it is not there")))?;
+            let cipher = cipher.ok_or_else(|| ReadError::Io {
+                path: self.shared.storage.dir().join(&segment.name),
+                source: std::io::Error::other("the key to it is not there"),
+            })?;
             self.cipher = Some((segment.id(), cipher));
         }
         Ok(self.cipher.as_ref().and_then(|(_, cipher)| cipher.open(header, &stored)))

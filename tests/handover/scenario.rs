@@ -151,13 +151,15 @@ fn an_ack_finds_whoever_waits_for_it() {
                 let (receipts, answer) = tokio::sync::oneshot::channel();
                 let options = AppendOptions { deadline: Instant::now() + NEVER, receipts: Some(receipts) };
                 shuttle::future::block_on(async {
-                    let appended = appender.append(batch(10), options).await.unwrap();
-                    assert_eq!(answer.await.unwrap()[0].seq, appended.first_seq);
+                    let first = appender.append(batch(10), options).await.unwrap().first_seq;
+                    assert_eq!(answer.await.unwrap()[0].seq, first);
                 });
             })
         })
         .collect();
-    clients.into_iter().for_each(|client| client.join().unwrap());
+    for client in clients {
+        client.join().unwrap();
+    }
     drain.join().unwrap();
     running.close();
 }

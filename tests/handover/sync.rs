@@ -71,7 +71,7 @@ impl Condvar {
     }
 }
 
-fn done<'a, T>(waited: LockResult<MutexGuard<'a, T>>, timed_out: bool) -> Waited<'a, T> {
+fn done<T>(waited: LockResult<MutexGuard<'_, T>>, timed_out: bool) -> Waited<'_, T> {
     match waited {
         Ok(guard) => Ok((guard, TimedOut(timed_out))),
         Err(poisoned) => Err(PoisonError::new((poisoned.into_inner(), TimedOut(timed_out)))),

@@ -4,12 +4,16 @@ use super::super::life::{Life, Shared};
 use super::super::memory::{Image, Memory};
 use crate::event::{Batch, BatchBuilder, EventParts, Field, Seq};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 /// 2026-01-01T00:00:00Z.
 pub(super) const BORN_MS: u64 = 1_767_225_600_000;
 
-/// Every case: its name, which is its folder's, and what makes it.
-pub(super) const CASES: [(&str, fn() -> Image); 8] = [
+/// The name of a case, which is its folder's, and what makes it.
+type Case = (&'static str, fn() -> Image);
+
+/// Every case.
+pub(super) const CASES: [Case; 8] = [
     ("empty", empty),
     ("unsealed", unsealed),
     ("sealed", sealed),
@@ -128,7 +132,7 @@ fn sealed() -> Image {
     }
     life.commit([life.step(|life| {
         // Two segments were prepared, both are taken.
-        life.keeper.tick(std::time::Instant::now());
+        life.keeper.tick(Instant::now());
         submit_at(life, 5, &[padded(20_005), ESCAPED]);
         life.close();
     })]);
@@ -195,7 +199,7 @@ fn recycled() -> Image {
         life.step(|life| {
             while life.reader.next_frame().unwrap().is_some() {}
             assert_eq!(life.reader.ack(&[1, 2, 3].map(Seq)), 3);
-            life.keeper.tick(std::time::Instant::now());
+            life.keeper.tick(Instant::now());
             submit_at(life, 4, &[padded(20_000)]);
         }),
         // The second's seal.

@@ -41,7 +41,7 @@ fn any_frame(dice: &mut Dice<'_>) -> FrameHeader {
         payload_crc: dice.u32(),
         frame_no: dice.u32(),
         kind,
-        encrypted: dice.one_in(2),
+        encrypted: dice.one_in(4),
     }
 }
 

@@ -120,8 +120,6 @@ pub(crate) fn recover(storage: &dyn Storage, quarantine_budget: u64) -> Result<R
         ages.push((seal.first_seq, first_accepted_ms(&candidate.segment)));
         segments.push_back(Arc::new(candidate.segment));
     }
-    // What a scan proved to be lost had been durable, too, although nothing of it is left.
-    let was_durable = report.lost.iter().map(|&(_, to)| to).fold(was_durable, u64::max);
     if was_durable >= next_seq {
         // The cursor, or whoever prepared a segment, has seen them durable, and no segment holds them any more.
         if cursor_lost && segments.is_empty() {

@@ -157,9 +157,13 @@ fn number_after(text: &str, name: &str) -> Option<u64> {
 mod tests {
     use super::{super::trace::parse, *};
 
-    /// `\x..` of bytes, as octal escapes.
+    fn digit(value: u8) -> char {
+        char::from(b'0' + value)
+    }
+
+    /// Bytes as octal escapes.
     fn escaped(bytes: &[u8]) -> String {
-        bytes.iter().map(|byte| format!("\\{byte:03o}")).collect()
+        bytes.iter().flat_map(|byte| ['\\', digit(byte >> 6), digit(byte >> 3 & 7), digit(byte & 7)]).collect()
     }
 
     fn frame(first_seq: u64, count: u32) -> String {
