@@ -278,7 +278,7 @@ mod tests {
             (&OLD.replace('0', "g"), KeyFileError::NoKey { line: 1 }),
             (&OLD[1..], KeyFileError::NoKey { line: 1 }),
             (&format!("{OLD}\n{}", OLD.to_uppercase()), KeyFileError::Twice { line: 2 }),
-            (&(0..17).map(|i| format!("{i:064x}\n")).collect::<String>(), KeyFileError::TooMany),
+            (&(0..17).map(|i| format!("{i:064x}")).collect::<Vec<_>>().join("\n"), KeyFileError::TooMany),
         ] {
             let error = Keyring::parse(text).unwrap_err();
             assert_eq!(error, expect);

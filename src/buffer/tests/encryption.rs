@@ -26,7 +26,7 @@ impl Vault {
     /// The settings with these keys, the first of which encrypts.
     fn with_keys(&self, keys: &[u8]) -> BufferConfig {
         let file = self.dir.path().join("keys");
-        fs::write(&file, keys.iter().map(|key| format!("{}\n", format!("{key:02x}").repeat(32))).collect::<String>()).unwrap();
+        fs::write(&file, keys.iter().map(|key| format!("{key:02x}").repeat(32)).collect::<Vec<_>>().join("\n")).unwrap();
         BufferConfig { encryption_key_file: Some(file), ..self.without_key() }
     }
 

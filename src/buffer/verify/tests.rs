@@ -114,9 +114,9 @@ fn a_lost_segment_is_missed() {
         for removed in [true, false] {
             let (_dir, storage) = made();
             if removed {
-                storage.remove(name).unwrap()
+                storage.remove(name).unwrap();
             } else {
-                spoil(&storage, &(name.clone(), 10))
+                spoil(&storage, &(name.clone(), 10));
             }
             let report = cure(&storage, Verdict::Damaged, &[(*first, *last)]);
             assert!(report.findings.iter().any(|found| removed || found.file == *name), "{index}: {:#?}", report.findings);
