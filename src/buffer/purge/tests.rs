@@ -91,7 +91,9 @@ fn the_drain_goes_on_behind_a_purge() {
         }
         let kept = next - round % 3;
         let _ = buffer.purger.purge(&from_to(0, kept)).unwrap();
-        assert_eq!(buffer.unended(), (kept + 1..=next).collect::<Vec<_>>(), "round {round}, from {first}");
+        // The drain has those that it has read.
+        let read = (first - 1 + round).min(next);
+        assert_eq!(buffer.unended(), (kept.max(read) + 1..=next).collect::<Vec<_>>(), "round {round}, from {first}");
         let _ = buffer.reader.ack(&(kept + 1..=next).map(Seq).collect::<Vec<_>>());
     }
     let snapshot = buffer.gauges.snapshot();

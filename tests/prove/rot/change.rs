@@ -46,7 +46,8 @@ impl Change {
     pub fn takes_away(&self, name: &str) -> bool {
         match self {
             Change::Flip { file, bit } => file == name && *bit < 92 * 8,
-            Change::Zero { file, sector } => file == name && *sector == 0,
+            // Of data: one sector may hold the last group and the mark that proves it.
+            Change::Zero { file, sector } => file == name && (*sector == 0 || *sector >= 16),
             Change::Cut { file, .. } | Change::Delete { file } | Change::Unreadable { file, .. } => file == name,
             Change::Copy { to, .. } => to == name,
             Change::Swap { .. } => false,

@@ -38,6 +38,7 @@ pub fn stores(time: &tokio::runtime::Runtime) -> Result<Vec<Store>, String> {
         refused()?,
         recycled()?,
         freed()?,
+        fresh()?,
     ])
 }
 
@@ -240,6 +241,23 @@ fn freed() -> Result<Store, String> {
     }
     let unseen_from = relay.gauges.snapshot().durable_seq + 1;
     let mut store = maker.store("crashed after freeing", u64::MAX);
+    store.tail = tail(&store).ok_or("no tail")?;
+    store.unseen_from = unseen_from;
+    relay.die();
+    Ok(store)
+}
+
+/// Crashed after its first group and a mark, before any cursor knew of it.
+fn fresh() -> Result<Store, String> {
+    let mut maker = Maker::new(17);
+    let relay = maker.session(2)?;
+    maker.stop(relay);
+    let mut relay = maker.open()?;
+    let unseen_from = relay.gauges.snapshot().durable_seq + 1;
+    relay.append(&mut maker.book, 3, 50);
+    relay.commit(&mut maker.book, false);
+    relay.commit(&mut maker.book, true);
+    let mut store = maker.store("crashed after its first group", u64::MAX);
     store.tail = tail(&store).ok_or("no tail")?;
     store.unseen_from = unseen_from;
     relay.die();
