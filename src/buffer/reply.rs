@@ -24,13 +24,13 @@ struct Message {
     others: Others,
 }
 
-/// Answers that are yet to be given; dropping gives them.
+/// Answers that are yet to be given, the last one first; dropping gives them, in order.
 #[derive(Debug, Default)]
 struct Others(Vec<(Reply, Appended)>);
 
 impl Drop for Others {
     fn drop(&mut self) {
-        for (reply, appended) in self.0.drain(..) {
+        for (reply, appended) in self.0.drain(..).rev() {
             reply.send(Ok(appended));
         }
     }
@@ -50,7 +50,8 @@ impl Reply {
 }
 
 /// Answers a whole group, through the first writer that is still there.
-pub(crate) fn send_all(group: Vec<(Reply, Appended)>) {
+pub(crate) fn send_all(mut group: Vec<(Reply, Appended)>) {
+    group.reverse();
     let mut others = Others(group);
     while let Some((Reply(first), appended)) = others.0.pop() {
         match first.send(Message { result: Ok(appended), others }) {
@@ -97,22 +98,19 @@ mod tests {
     // Goal: every writer of a group gets its own answer.
     #[tokio::test]
     async fn answers_everybody() {
-        let (replies, mut answers) = group(9);
+        let (replies, answers) = group(9);
         send_all(replies);
-        // The last one carries the rest.
-        answers.reverse();
-        assert_eq!(seqs(answers).await, [9, 8, 7, 6, 5, 4, 3, 2, 1]);
+        assert_eq!(seqs(answers).await, [1, 2, 3, 4, 5, 6, 7, 8, 9]);
     }
 
     // Goal: a client that hangs up, before or just after it was chosen to tell the others, leaves nobody without an answer.
     #[tokio::test]
     async fn hanging_up_costs_the_others_nothing() {
         let (replies, mut answers) = group(9);
-        let (before, after) = (answers.pop(), answers.pop());
-        drop(before);
+        drop(answers.remove(0));
         send_all(replies);
-        drop(after);
-        assert_eq!(seqs(answers).await, [1, 2, 3, 4, 5, 6, 7]);
+        drop(answers.remove(0));
+        assert_eq!(seqs(answers).await, [3, 4, 5, 6, 7, 8, 9]);
     }
 
     // Goal: a committer that ends without an answer does not leave its writers waiting.
