@@ -61,12 +61,12 @@ fn time_is_up() {
 // Goal: beside a relay on the same machine nothing collides: without --ops it listens nowhere.
 #[test]
 fn it_listens_nowhere() {
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let taken = taken.local_addr().unwrap().to_string();
+    let taken = [(); 2].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+    let [ops_taken, ingest_taken] = taken.each_ref().map(|listener| listener.local_addr().unwrap().to_string());
     let fixture = fixtures::unused();
     let dir = fixture.path().to_str().unwrap().to_owned();
     let listens = |more: &[&str]| {
-        let (ops, ingest) = (format!("ops.listen={taken}"), format!("ingest.listen={taken}"));
+        let (ops, ingest) = (format!("ops.listen={ops_taken}"), format!("ingest.listen={ingest_taken}"));
         let words = [&["drain-only", "--dir", &dir, "--brokers", "127.0.0.1:1", "--set", &ops, "--set", &ingest], more].concat();
         dualstream(words).run()
     };
