@@ -1,7 +1,7 @@
 //! Who may change something: whoever can open the Unix socket, and whoever has the token.
 
 use super::route::Surface;
-use std::fs;
+use crate::config::read_secret_file;
 use std::path::{Path, PathBuf};
 
 /// Who asks.
@@ -53,7 +53,7 @@ impl Authority {
 }
 
 fn read(file: &Path) -> Result<String, Denied> {
-    let text = fs::read_to_string(file).inspect_err(|error| tracing::error!(file = %file.display(), %error, "cannot read ops.token_file"));
+    let text = read_secret_file(file).inspect_err(|error| tracing::error!(file = %file.display(), %error, "cannot read ops.token_file"));
     let token = text.map_err(|_| Denied::TokenFile)?.trim().to_owned();
     if token.is_empty() {
         tracing::error!(file = %file.display(), "ops.token_file is empty: nobody is let in");
@@ -71,6 +71,7 @@ fn same(given: &[u8], token: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     // Goal: a change is made for the socket or for the right token, and for nobody else; a rotated token counts at once.
     #[test]
