@@ -102,15 +102,15 @@ impl Reader {
     /// When the file system gives nothing at all of a stretch; trying again later is right. What it has not given after many tries counts
     /// as damaged.
     pub fn next_frame(&mut self) -> Result<Option<Leased>, ReadError> {
-        let (durable, frontier) = {
+        let durable = {
             let marks = lock(&self.shared.marks);
             // What is lost or purged already is not there to be waited for.
             self.next_seq = marks.watermark.first_open(self.next_seq);
-            (marks.durable, marks.watermark.frontier())
+            if self.has_nothing(&marks) {
+                return Ok(None);
+            }
+            marks.durable
         };
-        if self.next_seq > durable || self.next_seq > frontier + MAX_SPAN as u64 {
-            return Ok(None);
-        }
         let recent = lock(&self.shared.recent).take(self.next_seq);
         if let Some((position, frame)) = recent {
             self.lease(position, &frame);
@@ -246,10 +246,7 @@ impl Reader {
         if self.cipher.as_ref().is_none_or(|(id, _)| *id != segment.id()) {
             let cipher = self.shared.keyring.cipher(&segment.header);
             // Opening has seen to it; a missing key is never a reason to lose what it locks.
-            let cipher = cipher.ok_or_else(|| ReadError::Io {
-                path: self.shared.storage.dir().join(&segment.name),
-                source: std::io::Error::other("the key to it is not there"),
-            })?;
+            let cipher = cipher.ok_or_else(|| self.read_error(segment, std::io::Error::other("the key to it is not there")))?;
             self.cipher = Some((segment.id(), cipher));
         }
         Ok(self.cipher.as_ref().and_then(|(_, cipher)| cipher.open(header, &stored)))

@@ -8,7 +8,7 @@ use super::super::log::cipher::{Cipher, Keyring};
 use super::super::log::cursor::{self, CURSOR_NAME, Found as CursorFound, Marks};
 use super::super::log::frame::{FrameHeader, Kind};
 use super::super::log::names;
-use super::super::log::recovery::{account, io_error};
+use super::super::log::recovery::{account, foreign, io_error};
 use super::super::log::scan::{Found, Scanner};
 use super::super::log::segment::{self, DATA_START, HeaderProblem, Seal, SegmentHeader};
 use super::super::log::storage::{OpenMode, Storage, StorageFile};
@@ -220,8 +220,4 @@ fn check_names(storage: &dyn Storage, names: &[String]) -> Result<(), OpenError>
         // A relay began here, and stored nothing.
         None => Ok(()),
     }
-}
-
-fn foreign(storage: &dyn Storage, name: &str, version: u32) -> OpenError {
-    OpenError::ForeignVersion { file: storage.dir().join(name), version, max: segment::FORMAT_VERSION }
 }

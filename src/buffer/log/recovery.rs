@@ -436,7 +436,8 @@ fn first_accepted_ms(segment: &Segment) -> u64 {
     header.map_or(segment.header.created_ms, |header| header.accepted_ms)
 }
 
-fn foreign(storage: &dyn Storage, name: &str, version: u32) -> OpenError {
+/// The refusal of a file from a later version.
+pub(in crate::buffer) fn foreign(storage: &dyn Storage, name: &str, version: u32) -> OpenError {
     OpenError::ForeignVersion { file: storage.dir().join(name), version, max: segment::FORMAT_VERSION }
 }
 
