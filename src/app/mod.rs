@@ -7,6 +7,7 @@
 //! stop    the phases of [`crate::shutdown`]; a stage that ends by itself starts them too, and the exit code says so
 //! ```
 
+mod dead_letters;
 mod drain_only;
 mod outcome;
 mod peek;
@@ -23,6 +24,7 @@ use crate::notify::Notify;
 use crate::ops::{Handles, Ops, StatusSource};
 use crate::shutdown::{Deadlines, Trigger, Urgency};
 use crate::{buffer, drain, ingest, notify, ops};
+use dead_letters::BufferDeadLetters;
 use drain_only::DrainOnly;
 use peek::DirectoryPeek;
 use purge::BufferPurge;
@@ -147,13 +149,15 @@ impl App {
         let opened = Buffer::open(&config.buffer, Arc::clone(&storage), Arc::clone(&acks), largest_batch(&config));
         let opened = opened.map_err(AppError::Buffer)?;
         let relay_id = opened.relay_id().to_string();
-        let Buffer { appender, reader, gauges, purger, committer, keeper, closer } = opened;
+        let Buffer { appender, reader, gauges, purger, dead_letters, committer, keeper, closer } = opened;
         source.buffer_opened(Arc::new(gauges.clone()), Arc::new(DirectoryPeek::new(storage, keyring)));
         source.purges_with(Arc::new(BufferPurge(purger)));
+        source.keeps_dead_letters_in(Arc::new(BufferDeadLetters(dead_letters)));
 
         let drain_stop = DrainStop::default();
         let waker = reader.waker();
         drain_stop.on_finish(move || waker.wake());
+        source.pauses_with(drain_stop.clone());
         let on_acked: Option<drain::OnAcked> =
             config.redis.url.is_some().then(|| Box::new(move |event: &crate::event::EventRef<'_>| queue.acked(event)) as _);
         let handles =

@@ -24,16 +24,24 @@ pub(crate) struct Plan {
     /// Most segment files at any time, spares included.
     pub(crate) max_segments: u64,
     pub(crate) quarantine_bytes: u64,
+    pub(crate) dead_letter_bytes: u64,
 }
 
 impl Plan {
-    /// Divides `max_bytes`; `largest_batch` is the largest payload that ingest may send, as a wish.
+    /// Divides `max_bytes`; `largest_batch` is the largest payload that ingest may send, as a wish; `dead_letter_bytes` and `segment_bytes`
+    /// are chosen where they are absent.
     ///
     /// # Errors
     /// A sentence, when the numbers cannot work together.
-    pub(crate) fn new(max_bytes: u64, segment_bytes: Option<u64>, largest_batch: u64) -> Result<Self, String> {
+    pub(crate) fn new(
+        max_bytes: u64,
+        segment_bytes: Option<u64>,
+        dead_letter_bytes: Option<u64>,
+        largest_batch: u64,
+    ) -> Result<Self, String> {
         let quarantine_bytes = (max_bytes / 32).clamp(1 << 16, 16 << 20);
-        let room = max_bytes.saturating_sub(FIXED_BYTES + quarantine_bytes);
+        let dead_letter_bytes = dead_letter_bytes.unwrap_or((max_bytes / 32).clamp(1 << 16, 256 << 20));
+        let room = max_bytes.saturating_sub(FIXED_BYTES + quarantine_bytes + dead_letter_bytes);
         let most = (room / MIN_SEGMENTS).saturating_sub(SEGMENT_SLACK_BYTES);
         let wanted = segment_bytes.unwrap_or_else(|| {
             let for_batch = (frame::stored_len(largest_batch) + DATA_START + HEADER_LEN as u64).next_multiple_of(4096);
@@ -53,7 +61,7 @@ impl Plan {
                  must fit; lower segment_bytes to {most} or raise max_bytes"
             ));
         }
-        Ok(Self { segment_bytes, max_segments, quarantine_bytes })
+        Ok(Self { segment_bytes, max_segments, quarantine_bytes, dead_letter_bytes })
     }
 
     /// Bytes for frames in one segment: the end mark after the last frame is never used for data.
@@ -166,21 +174,22 @@ mod tests {
     proptest! {
         // Goal: allocated disk never exceeds max_bytes, whatever the settings.
         #[test]
-        fn a_plan_never_exceeds_its_bound(max_bytes in (1_u64 << 20)..(64 << 30), batch in 0_u64..(32 << 20), segment in prop::option::of((1_u64 << 16)..(256 << 20))) {
-            if let Ok(plan) = Plan::new(max_bytes, segment, batch) {
-                let total = plan.max_segments * (plan.segment_bytes + SEGMENT_SLACK_BYTES) + FIXED_BYTES + plan.quarantine_bytes;
+        fn a_plan_never_exceeds_its_bound(max_bytes in (1_u64 << 20)..(64 << 30), batch in 0_u64..(32 << 20), segment in prop::option::of((1_u64 << 16)..(256 << 20)), dead in prop::option::of((1_u64 << 16)..(256 << 20))) {
+            if let Ok(plan) = Plan::new(max_bytes, segment, dead, batch) {
+                let apart = FIXED_BYTES + plan.quarantine_bytes + plan.dead_letter_bytes;
+                let total = plan.max_segments * (plan.segment_bytes + SEGMENT_SLACK_BYTES) + apart;
                 prop_assert!(total <= max_bytes);
                 prop_assert!(plan.max_segments >= MIN_SEGMENTS);
                 prop_assert!(plan.segment_bytes % 4096 == 0);
             } else {
-                prop_assert!(segment.is_some(), "without segment_bytes every max_bytes from 1 MiB works");
+                prop_assert!(segment.is_some() || dead.is_some(), "with defaults every max_bytes from 1 MiB works");
             }
         }
 
         // Goal: what was admitted fits where it was told to lie.
         #[test]
         fn admitted_frames_fit(lens in prop::collection::vec((56_u64..50_000, any::<bool>()), 1..200)) {
-            let plan = Plan::new(1 << 20, None, 0).unwrap();
+            let plan = Plan::new(1 << 20, None, None, 0).unwrap();
             let mut capacity = Capacity::new(&plan, 0, 0);
             let (mut used, mut ready) = (plan.segment_room(), 0_u64);
             for (len, prepare) in lens {

@@ -1,5 +1,6 @@
 //! What can go wrong in the buffer, one enum per operation.
 
+use super::dead_letters::DeadLetterError;
 use super::log::cipher::KeyFileError;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -128,6 +129,9 @@ pub enum OpenError {
         /// Which key it needs.
         key_id: u32,
     },
+    /// The dead letters.
+    #[error("the dead letters")]
+    DeadLetters(#[from] DeadLetterError),
     /// Settings that cannot work together.
     #[error("{0}")]
     Settings(String),

@@ -107,8 +107,8 @@ impl Keeper {
     fn write_cursor(&mut self, marks: Marks) {
         match self.cursor.write(&marks) {
             Ok(()) => {
-                *lock(&self.shared.purged_on_disk) = marks.ends.purged;
-                self.shared.purged_changed.notify_all();
+                *lock(&self.shared.ends_on_disk) = marks.ends;
+                self.shared.ends_changed.notify_all();
                 self.slots = [self.slots[1], Some(marks.frontier)];
                 self.written = marks;
                 self.told_cursor_waits = false;
@@ -260,7 +260,7 @@ impl Keeper {
 
     /// Quarantine keeps what it has for as long as the buffer can work beside it; then its oldest entries go.
     fn quarantine_gives_way(&self, bytes: u64) -> bool {
-        let Plan { segment_bytes, max_segments, quarantine_bytes } = self.shared.plan;
+        let Plan { segment_bytes, max_segments, quarantine_bytes, .. } = self.shared.plan;
         if bytes >= MIN_SEGMENTS * segment_bytes {
             return false;
         }
@@ -282,6 +282,7 @@ impl Keeper {
         };
         let segments: u64 = files.iter().filter_map(|file| file.allocated_bytes().ok()).sum();
         let spares = lock(&self.shared.segments).spares.len() as u64 * self.shared.plan.segment_bytes;
-        segments + spares + super::log::cursor::CURSOR_BYTES + quarantine::usage(&*self.shared.storage).0
+        let dead_letters = self.shared.dead_letters.usage().bytes;
+        segments + spares + dead_letters + super::log::cursor::CURSOR_BYTES + quarantine::usage(&*self.shared.storage).0
     }
 }

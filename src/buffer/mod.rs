@@ -16,6 +16,7 @@
 mod appender;
 mod capacity;
 mod committer;
+pub mod dead_letters;
 mod error;
 mod gather;
 mod gauges;
@@ -53,6 +54,7 @@ use tokio::sync::oneshot;
 
 pub use appender::Appender;
 pub use committer::Committer;
+pub use dead_letters::{DeadLetter, DeadLetterError, DeadLetters};
 pub use error::{AppendError, FullDetail, OpenError, ReadError};
 pub use gauges::Gauges;
 pub use keeper::Keeper;
@@ -71,7 +73,7 @@ pub(crate) const LOCK_NAME: &str = "LOCK";
 /// The sentence with which opening would refuse the settings.
 pub fn largest_batch(config: &BufferConfig, wanted: u64) -> Result<u64, String> {
     let overhead = keyring(config).map_err(|error| chain(&error))?.overhead_bytes();
-    let plan = capacity::Plan::new(config.max_bytes, config.segment_bytes, wanted + overhead)?;
+    let plan = capacity::Plan::new(config.max_bytes, config.segment_bytes, config.dead_letter_bytes, wanted + overhead)?;
     Ok(plan.max_payload() - overhead)
 }
 

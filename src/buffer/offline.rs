@@ -3,6 +3,7 @@
 //! Nothing that might be data is deleted: damaged bytes are copied to quarantine without its usual budget, whole files are moved there.
 //! Only [`Repair::delete_quarantined`] removes anything, because it was asked to.
 
+use super::dead_letters;
 use super::error::OpenError;
 use super::inspect::look::Look;
 use super::log::cipher::Keyring;
@@ -85,6 +86,28 @@ pub fn purge(storage: &dyn Storage, keyring: &Keyring, selection: &Selection) ->
     Ok(selected.summary(purged))
 }
 
+/// Removes the dead letters of a selection for good, or says what that would do.
+///
+/// # Errors
+/// [`OpenError`], [`OpenError::Locked`] while a relay runs.
+pub fn purge_dead_letters(storage: &dyn Storage, keyring: &Keyring, selection: &Selection, dry_run: bool) -> Result<Purged, OpenError> {
+    let _ = Look::open(storage)?;
+    if dry_run {
+        return Ok(summary(&dead_letters::select(storage, keyring, selection)?));
+    }
+    let mut held = Held::open(storage)?;
+    // Once their files are gone, only the cursor says that these events are at their end.
+    held.write_cursor()?;
+    held.write_cursor()?;
+    let seqs = dead_letters::select(storage, keyring, selection)?;
+    dead_letters::remove(storage, &seqs)?;
+    Ok(summary(&seqs))
+}
+
+fn summary(seqs: &[u64]) -> Purged {
+    Purged { events: seqs.len() as u64, first_seq: seqs.first().copied(), last_seq: seqs.last().copied() }
+}
+
 /// Lost events as the cursor counts them; refuses what is no buffer before anything is made in it.
 fn ledger_lost(storage: &dyn Storage) -> Result<u64, OpenError> {
     Ok(Look::open(storage)?.marks.map_or(0, |marks| marks.ends.lost))
@@ -94,7 +117,8 @@ impl<'a> Held<'a> {
     fn open(storage: &'a dyn Storage) -> Result<Self, OpenError> {
         let lock = take_lock(storage)?;
         let recovered = recovery::recover(storage, u64::MAX)?;
-        let marks = marks_of(&recovered);
+        let survey = dead_letters::survey(storage)?;
+        let marks = marks_of(&recovered, &survey);
         Ok(Self { storage, recovered, marks, _lock: lock })
     }
 

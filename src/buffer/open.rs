@@ -3,6 +3,7 @@
 use super::appender::Appender;
 use super::capacity::{Capacity, Plan};
 use super::committer::Committer;
+use super::dead_letters::{self, DeadLetters, Survey};
 use super::error::{AppendError, OpenError};
 use super::gauges::Gauges;
 use super::keeper::Keeper;
@@ -38,6 +39,8 @@ pub struct Buffer {
     pub gauges: Gauges,
     /// Gives up events when an operator says so.
     pub purger: Purger,
+    /// What Kafka will never take.
+    pub dead_letters: DeadLetters,
     /// Run it on a thread.
     pub committer: Committer,
     /// Run it on a thread.
@@ -79,21 +82,27 @@ impl Buffer {
     pub fn open(config: &BufferConfig, storage: Arc<dyn Storage>, acks: Arc<AckWaiters>, largest_batch: u64) -> Result<Self, OpenError> {
         let keyring = keyring(config)?;
         let largest_stored = largest_batch + keyring.overhead_bytes();
-        let plan = Plan::new(config.max_bytes, config.segment_bytes, largest_stored).map_err(OpenError::Settings)?;
+        let plan =
+            Plan::new(config.max_bytes, config.segment_bytes, config.dead_letter_bytes, largest_stored).map_err(OpenError::Settings)?;
         storage.create_dir("").map_err(|source| io_error(&*storage, "create", "", source))?;
         let volume = storage.volume().map_err(|source| io_error(&*storage, "examine", "", source))?;
         check_durability(config, &*storage, &volume)?;
         let held = take_lock(&*storage)?;
         let recovered = recovery::recover(&*storage, plan.quarantine_bytes)?;
         check_keys(config, &*storage, &keyring, &recovered)?;
+        let survey = dead_letters::survey(&*storage)?;
+        dead_letters::finish_retries(&*storage, &keyring, &survey)?;
         let spares = keep_fitting(&*storage, &recovered.spares, &plan);
         let cursor = Cursor::open(&*storage, recovered.generation).map_err(|source| io_error(&*storage, "open", "cursor", source))?;
         storage.sync_dir("").map_err(|source| io_error(&*storage, "sync", "", source))?;
 
-        let next_seq = recovered.next_seq;
-        let marks = marks_of(&recovered);
+        let marks = marks_of(&recovered, &survey);
+        let next_seq = marks.durable + 1;
         report(&recovered, marks.ends.lost - recovered.marks.ends.lost);
         let written = recovered.marks.clone();
+        let relay_id = written.relay_id;
+        let dead_letters =
+            dead_letters::Store::new(Arc::clone(&storage), keyring.clone(), relay_id, plan.dead_letter_bytes, config.dead_letters_full);
         let queue = Queue {
             pending: VecDeque::new(),
             waiters: VecDeque::new(),
@@ -105,7 +114,7 @@ impl Buffer {
         };
         let meters = Meters::default();
         meters.torn_bytes.set(recovered.report.torn_bytes);
-        meters.quarantined.add(recovered.report.quarantined);
+        meters.quarantined.add(recovered.report.quarantined + survey.quarantined);
         let segments = Segments { live: recovered.segments, ready: VecDeque::new(), spares, next_id: recovered.next_segment_id };
         let shared = Arc::new(Shared {
             plan,
@@ -113,7 +122,8 @@ impl Buffer {
             max_events: config.max_events,
             min_free_bytes: config.min_free_bytes,
             volume,
-            relay_id: written.relay_id,
+            relay_id,
+            dead_letters,
             keyring,
             acks,
             queue: Mutex::new(queue),
@@ -125,8 +135,8 @@ impl Buffer {
             recent: Mutex::default(),
             keeper_poked: Mutex::default(),
             keeper_changed: Condvar::new(),
-            purged_on_disk: Mutex::new(written.ends.purged),
-            purged_changed: Condvar::new(),
+            ends_on_disk: Mutex::new(written.ends),
+            ends_changed: Condvar::new(),
             purged_below: AtomicU64::new(0),
             meters,
             storage,
@@ -144,6 +154,7 @@ impl Buffer {
             reader: Reader::new(Arc::clone(&shared)),
             gauges: Gauges::new(Arc::clone(&shared)),
             purger: Purger::new(Arc::clone(&shared)),
+            dead_letters: DeadLetters::new(Arc::clone(&shared)),
             committer: Committer::new(Arc::clone(&shared), next_seq),
             keeper,
             closer: Closer { shared },
@@ -224,18 +235,22 @@ fn as_spare(storage: &dyn Storage, name: &str) -> String {
     }
 }
 
-pub(super) fn marks_of(recovered: &Recovered) -> MarkBook {
+/// The books to go on with. A dead letter counts as one, even where the cursor is older than it.
+pub(super) fn marks_of(recovered: &Recovered, survey: &Survey) -> MarkBook {
     let marks = &recovered.marks;
     let mut watermark = Watermark::restore(marks.frontier, &marks.ended_above, &marks.lost_above);
     let mut ends = marks.ends;
-    for &(from, to) in &recovered.report.lost {
+    ends.dead_lettered += survey.seqs.iter().filter(|seq| watermark.ack(**seq)).count() as u64;
+    // A dead letter proves that its seq was given, and all before it.
+    let durable = survey.seqs.last().copied().unwrap_or(0).max(recovered.next_seq - 1);
+    let unknown = (recovered.next_seq <= durable).then_some((recovered.next_seq, durable));
+    for (from, to) in recovered.report.lost.iter().copied().chain(unknown) {
         let events = watermark.lose(from, to);
         if events > 0 {
             tracing::error!(from, to, events, "events are lost");
         }
         ends.lost += events;
     }
-    let durable = recovered.next_seq - 1;
     let partitions = marks.partitions.iter().map(|mark| ((Arc::from(mark.topic.as_str()), mark.partition), (mark.seq, mark.offset)));
     MarkBook {
         durable,

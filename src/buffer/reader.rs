@@ -3,6 +3,7 @@
 //! Owned by one thread. Every frame is verified when it comes from disk; what does not verify never comes out: it is set aside, its seqs
 //! are reported lost, and reading goes on behind it. A reader that is close behind takes frames from memory.
 
+use super::dead_letters::{DeadLetter, DeadLetterError};
 use super::error::ReadError;
 use super::log::cipher::Cipher;
 use super::log::frame::{FrameHeader, Kind};
@@ -12,7 +13,7 @@ use super::log::segment::{DATA_START, Segment};
 use super::shared::{MarkBook, Position, Shared, lock};
 use super::watermark::MAX_SPAN;
 use crate::event::Seq;
-use crate::sync::Ordering;
+use crate::sync::{MutexGuard, Ordering};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError, Weak};
@@ -139,6 +140,12 @@ impl Reader {
         marks.durable < self.next_seq || self.next_seq > marks.watermark.frontier() + MAX_SPAN as u64
     }
 
+    /// What the buffer's parts share.
+    #[cfg(test)]
+    pub(super) fn shared_for_tests(&self) -> &Shared {
+        &self.shared
+    }
+
     /// Whether [`Reader::wait`] would wait.
     #[cfg(test)]
     pub(super) fn would_wait(&self) -> bool {
@@ -147,18 +154,41 @@ impl Reader {
 
     /// Marks events as acknowledged by Kafka, in any order. Already acknowledged ones are ignored (returns how many were new).
     pub fn ack(&mut self, seqs: &[Seq]) -> usize {
-        let mut marks = lock(&self.shared.marks);
+        let shared = Arc::clone(&self.shared);
+        let mut marks = lock(&shared.marks);
         let fresh = seqs.iter().filter(|seq| marks.watermark.ack(seq.0)).count();
         marks.ends.acked += fresh as u64;
-        marks.backlog = marks.backlog.saturating_sub(fresh as u64);
+        self.note_ends(marks, fresh as u64);
+        fresh
+    }
+
+    /// What follows when `fresh` events that waited have reached their end.
+    fn note_ends(&mut self, mut marks: MutexGuard<'_, MarkBook>, fresh: u64) {
+        marks.backlog = marks.backlog.saturating_sub(fresh);
         let frontier = marks.watermark.frontier();
         while self.leases.front().is_some_and(|lease| lease.first_seq + u64::from(lease.count) <= frontier + 1) {
             let _ = self.leases.pop_front();
         }
         marks.oldest_leased_ms = self.leases.front().map(|lease| lease.accepted_ms);
         drop(marks);
-        self.shared.after_end(fresh as u64);
-        fresh
+        self.shared.after_end(fresh);
+    }
+
+    /// Gives an event up as one that Kafka will never take: keeps it as a dead letter, then books its end. Blocks for a sync.
+    ///
+    /// # Errors
+    /// [`DeadLetterError`]; the event is still waiting then.
+    pub fn dead_letter(&mut self, letter: &DeadLetter) -> Result<(), DeadLetterError> {
+        let shared = Arc::clone(&self.shared);
+        shared.dead_letters.add(letter)?;
+        let mut marks = lock(&shared.marks);
+        let fresh = u64::from(marks.watermark.ack(letter.seq));
+        marks.ends.dead_lettered += fresh;
+        // It may never have been leased in this life.
+        self.fresh_from = self.fresh_from.max(letter.seq + 1);
+        self.note_ends(marks, fresh);
+        shared.acks.given_up(Seq(letter.seq), Seq(letter.seq));
+        Ok(())
     }
 
     /// Goes back to the first event that is not acknowledged; [`Reader::next_frame`] starts there again.

@@ -3,6 +3,7 @@
 
 use super::Leased;
 use super::capacity::{Capacity, Plan, Slot};
+use super::dead_letters::Store;
 use super::error::{AppendError, FullDetail};
 use super::log::cipher::Keyring;
 use super::log::cursor::{MAX_PARTITIONS, Marks, PartitionMark, newest_that_fit};
@@ -16,7 +17,7 @@ use crate::lifecycle::{AckWaiters, Counter, Ends, Gauge, Histogram, Receipt};
 use crate::sync::{AtomicU64, Condvar, Mutex, MutexGuard};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 /// Bytes of recently written frames that the reader may still take from memory.
@@ -25,6 +26,8 @@ const RECENT_BYTES: usize = 4 << 20;
 const RECENT_FRAMES: usize = 4096;
 /// Entries of the age index; thinned out beyond.
 const MAX_AGES: usize = 4096;
+/// How long the cursor may take to be on disk; it is written every 100 ms.
+const CURSOR_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// An admitted batch on its way to the committer.
 #[derive(Debug)]
@@ -184,9 +187,10 @@ pub(crate) struct Shared {
     pub(crate) recent: Mutex<Recent>,
     pub(crate) keeper_poked: Mutex<Poke>,
     pub(crate) keeper_changed: Condvar,
-    /// How many purged events the cursor on disk knows of.
-    pub(crate) purged_on_disk: Mutex<u64>,
-    pub(crate) purged_changed: Condvar,
+    /// The ends that the cursor on disk knows of.
+    pub(crate) ends_on_disk: Mutex<Ends>,
+    pub(crate) ends_changed: Condvar,
+    pub(crate) dead_letters: Store,
     /// Events below this seq may be at their end without ever having been leased: an operator purged them.
     pub(crate) purged_below: AtomicU64,
     pub(crate) rates: Mutex<Rates>,
@@ -256,6 +260,23 @@ impl Shared {
             drop(queue);
             self.poke_keeper();
         }
+    }
+
+    /// Waits until the cursor on disk knows of enough ends: a restart cannot undo them then.
+    ///
+    /// # Errors
+    /// A sentence, when it is not written in time.
+    pub(crate) fn until_on_disk(&self, enough: impl Fn(&Ends) -> bool) -> Result<(), String> {
+        let deadline = Instant::now() + CURSOR_TIMEOUT;
+        let mut on_disk = lock(&self.ends_on_disk);
+        while !enough(&on_disk) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(lock(&self.queue).failed.clone().unwrap_or_else(|| "the cursor is not written".to_owned()));
+            }
+            (on_disk, _) = self.ends_changed.wait_timeout(on_disk, left).unwrap_or_else(PoisonError::into_inner);
+        }
+        Ok(())
     }
 
     /// The numbers of a refusal.

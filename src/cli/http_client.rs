@@ -106,6 +106,11 @@ impl Client {
         self.request(Method::POST, target, Some(content)).await
     }
 
+    /// `DELETE`
+    pub(super) async fn delete(&self, target: &str) -> Result<Reply, HttpError> {
+        self.request(Method::DELETE, target, None).await
+    }
+
     async fn request(&self, method: Method, target: &str, content: Option<Content>) -> Result<Reply, HttpError> {
         let request = self.build(method, target, content)?;
         let mut connection = self.connect().await?;

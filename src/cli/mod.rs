@@ -9,6 +9,7 @@ mod buffer;
 mod check;
 mod completions;
 mod config_reference;
+mod dead_letters;
 mod demo;
 mod drain_only;
 mod exit;
@@ -19,7 +20,9 @@ mod logging;
 mod look;
 mod man;
 mod output;
+mod pause;
 mod run;
+mod selection;
 mod send;
 mod settings;
 mod status;
@@ -63,6 +66,9 @@ enum Command {
     Status(status::StatusArgs),
     Send(send::SendArgs),
     Buffer(buffer::BufferArgs),
+    DeadLetters(dead_letters::DeadLettersArgs),
+    Pause(pause::PauseArgs),
+    Resume(pause::ResumeArgs),
     DrainOnly(drain_only::DrainOnlyArgs),
     Bench(bench::BenchArgs),
     Healthcheck(healthcheck::HealthcheckArgs),
@@ -93,6 +99,9 @@ fn dispatch(command: &Command, out: &mut Output) -> Result<Exit, Failure> {
         Command::Status(args) => status::run(args, out),
         Command::Send(args) => send::run(args, out),
         Command::Buffer(args) => buffer::run(args, out),
+        Command::DeadLetters(args) => dead_letters::run(args, out),
+        Command::Pause(args) => pause::pause(args, out),
+        Command::Resume(args) => pause::resume(args, out),
         Command::DrainOnly(args) => drain_only::run(args, out),
         Command::Bench(args) => bench::run(args, out),
         Command::Healthcheck(args) => healthcheck::run(args, out),

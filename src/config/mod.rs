@@ -37,7 +37,8 @@ pub use problem::{Problem, Problems};
 pub use reference::{reference_markdown, reference_toml};
 pub use secret_file::read_secret_file;
 pub use section::{
-    AckLevel, BufferConfig, IngestConfig, KafkaConfig, LogConfig, LogFormat, NotifyMode, OpsConfig, RedisConfig, ShutdownConfig,
+    AckLevel, BufferConfig, IngestConfig, KafkaConfig, LogConfig, LogFormat, NotifyMode, OnRejected, OpsConfig, RedisConfig,
+    ShutdownConfig, WhenFull,
 };
 pub use template::{Placeholder, Template, TemplateError, topic_name_problem};
 

@@ -35,6 +35,8 @@ pub(super) struct Settled {
     pub(super) acked: usize,
     /// The failure that tells most about why, if any event came back.
     pub(super) failure: Option<Refusal>,
+    /// Events that came back refused for what they, or their batch, are.
+    pub(super) refused: Vec<(Seq, Class)>,
 }
 
 impl Acks {
@@ -53,6 +55,7 @@ impl Acks {
     ) -> Settled {
         let mut failure: Option<Refusal> = None;
         let mut failed_len = 0;
+        let mut refused = Vec::new();
         for Report { seq, result } in reports.drain(..) {
             match result {
                 Ok(place) => {
@@ -64,6 +67,9 @@ impl Acks {
                 Err(code) => {
                     let Some(sent) = inflight.fail(seq) else { continue };
                     let class = super::classify::classify(code);
+                    if class.disposition == Disposition::DeadLetter {
+                        refused.push((seq, class));
+                    }
                     if failure.as_ref().is_none_or(|worst| tells_more((class, sent.len()), (worst.class, failed_len))) {
                         failed_len = sent.len();
                         failure = Some(Refusal { class, detail: describe(seq, sent.event().as_ref(), &code) });
@@ -79,7 +85,7 @@ impl Acks {
             self.tell(now);
             self.seqs.clear();
         }
-        Settled { acked, failure }
+        Settled { acked, failure, refused }
     }
 
     /// One mark per run of reports of one partition: within it, the last report is the newest.

@@ -40,13 +40,17 @@ impl Board {
 
     /// Whether the state on show tells of a trouble.
     pub(super) fn troubled(&self) -> bool {
-        matches!(self.shown, DrainState::Recovering { .. } | DrainState::Blocked { .. })
+        matches!(self.shown, DrainState::Recovering { .. } | DrainState::Blocked { .. } | DrainState::Isolating { .. })
     }
 
     /// Shows the plain state; not to be called while a trouble lasts.
-    pub(super) fn show_plain(&mut self, connected: bool) {
+    pub(super) fn show_plain(&mut self, connected: bool, paused: bool) {
         self.stats.connected.store(connected, Ordering::Relaxed);
-        self.show(if connected { DrainState::Running } else { DrainState::Connecting });
+        self.show(match (paused, connected) {
+            (true, _) => DrainState::Paused,
+            (false, true) => DrainState::Running,
+            (false, false) => DrainState::Connecting,
+        });
     }
 
     /// Records what went wrong, without a log line.

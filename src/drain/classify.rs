@@ -12,15 +12,34 @@ use rdkafka::error::RDKafkaErrorCode;
 pub struct Class {
     /// What to do.
     pub disposition: Disposition,
-    /// A short label from a closed set: [`BLOCK_REASONS`] and [`PASSING_REASONS`].
+    /// A short label from a closed set: [`BLOCK_REASONS`], [`DEAD_REASONS`] and [`PASSING_REASONS`].
     pub reason: &'static str,
     /// What it means and, where somebody must act, what would help; one clause.
     pub meaning: &'static str,
 }
 
 /// The reasons that may need somebody to act: the closed set of `drain_blocked{reason}`.
-pub const BLOCK_REASONS: [&str; 8] =
-    ["unknown_topic", "invalid_topic", "authorization", "authentication", "incompatible", "rejected", "unreadable", "malformed"];
+pub const BLOCK_REASONS: [&str; 10] = [
+    "unknown_topic",
+    "invalid_topic",
+    "authorization",
+    "authentication",
+    "incompatible",
+    REJECTED,
+    "unreadable",
+    "malformed",
+    "dead_letters_full",
+    "dead_letters_failed",
+];
+
+/// What blocks when an event that Kafka will never take must not become a dead letter (`kafka.on_rejected = "block"`).
+pub(super) const REJECTED: &str = "rejected";
+
+/// The reasons for which Kafka will never take an event: the closed set of `dead_letters_total{reason}`.
+pub const DEAD_REASONS: [&str; 5] = [TOO_LARGE, "invalid_record", "invalid_timestamp", "policy", "unsupported_format"];
+
+/// Larger than the topic takes: of a batch, or of an event.
+pub(super) const TOO_LARGE: &str = "too_large";
 
 /// The reasons that pass by themselves or with a new handle.
 pub const PASSING_REASONS: [&str; 7] = ["unreachable", "cluster", "corrupt", "neighbour", "set_aside", "fatal", "unclassified"];
@@ -28,6 +47,20 @@ pub const PASSING_REASONS: [&str; 7] = ["unreachable", "cluster", "corrupt", "ne
 /// Kafka has stopped acknowledging although a broker answers; the drain's own finding, not a code.
 pub(super) const STALLED: Class =
     Class { disposition: Disposition::Retry, reason: "cluster", meaning: "a broker is connected but no longer acknowledges" };
+
+/// There is no room for one more dead letter.
+pub(super) const DEAD_LETTERS_FULL: Class = Class {
+    disposition: Disposition::Block,
+    reason: "dead_letters_full",
+    meaning: "Kafka will never take this event, and there is no room for one more dead letter; retry or purge some",
+};
+
+/// A dead letter cannot be stored.
+pub(super) const DEAD_LETTERS_FAILED: Class = Class {
+    disposition: Disposition::Block,
+    reason: "dead_letters_failed",
+    meaning: "Kafka will never take this event, and it cannot be kept as a dead letter; check the buffer's volume",
+};
 
 /// The buffer's files cannot be read.
 pub(super) const UNREADABLE: Class =
@@ -60,19 +93,22 @@ pub(super) fn classify(code: RDKafkaErrorCode) -> Class {
 /// Kafka took a look at this record and will never take it.
 fn record_level(code: RDKafkaErrorCode) -> Option<Class> {
     use RDKafkaErrorCode as Code;
-    let meaning = match code {
+    let (reason, meaning) = match code {
         Code::MessageSizeTooLarge | Code::MessageBatchTooLarge | Code::InvalidMessageSize => {
-            "larger than the topic takes; raise the topic's max.message.bytes, or lower ingest.max_event_bytes for the future"
+            (TOO_LARGE, "larger than the topic takes; raise the topic's max.message.bytes, or lower ingest.max_event_bytes for the future")
         }
-        Code::InvalidRecord => {
-            "the broker found the record invalid for this topic (a compacted topic needs keys, a schema may be enforced)"
+        Code::InvalidRecord => (
+            "invalid_record",
+            "the broker found the record invalid for this topic (a compacted topic needs keys, a schema may be enforced)",
+        ),
+        Code::InvalidTimestamp => {
+            ("invalid_timestamp", "the accept time is outside what the topic takes (message.timestamp.before.max.ms and after.max.ms)")
         }
-        Code::InvalidTimestamp => "the accept time is outside what the topic takes (message.timestamp.before.max.ms and after.max.ms)",
-        Code::PolicyViolation => "a policy of the cluster refuses the record",
-        Code::UnsupportedForMessageFormat => "the topic's message format is too old for headers or idempotence",
+        Code::PolicyViolation => ("policy", "a policy of the cluster refuses the record"),
+        Code::UnsupportedForMessageFormat => ("unsupported_format", "the topic's message format is too old for headers or idempotence"),
         _ => return None,
     };
-    Some(Class { disposition: Disposition::DeadLetter, reason: "rejected", meaning })
+    Some(Class { disposition: Disposition::DeadLetter, reason, meaning })
 }
 
 /// Not the record's fault, and waiting alone may not cure it.
@@ -199,9 +235,13 @@ mod tests {
     // Goal: every reason that reaches a metric is from the closed sets that its documentation names.
     #[test]
     fn reasons_are_a_closed_set() {
-        for class in (-200..=130).filter_map(code).map(classify).chain([STALLED, UNREADABLE, MALFORMED]) {
-            let needs_somebody = matches!(class.disposition, Disposition::Block | Disposition::DeadLetter);
-            let set: &[&str] = if needs_somebody { &BLOCK_REASONS } else { &PASSING_REASONS };
+        let own = [STALLED, UNREADABLE, MALFORMED, DEAD_LETTERS_FULL, DEAD_LETTERS_FAILED];
+        for class in (-200..=130).filter_map(code).map(classify).chain(own) {
+            let set: &[&str] = match class.disposition {
+                Disposition::Block => &BLOCK_REASONS,
+                Disposition::DeadLetter => &DEAD_REASONS,
+                Disposition::Retry | Disposition::Fatal => &PASSING_REASONS,
+            };
             assert!(set.contains(&class.reason), "{class:?}");
         }
     }

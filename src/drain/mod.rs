@@ -9,15 +9,17 @@
 //! (`seq <= last seen`) are dropped; memory is bounded by the window, not by the backlog; an error that means nothing to this version
 //! stops the line, it never skips an event.
 //!
-//! Deliberately absent, for now: dead letters. An event that Kafka will never take ([`crate::error::Disposition::DeadLetter`]) blocks the
-//! line, named in the state and the log, and is tried again for ever.
+//! An event that Kafka will never take ([`crate::error::Disposition::DeadLetter`], an allow-list of codes) is found among its neighbours
+//! (`isolate.rs`), kept by the buffer as a dead letter, and the rest goes on; with `kafka.on_rejected = "block"` the line waits instead.
 
 mod acks;
 mod board;
 mod classify;
 mod clock;
 mod feed;
+mod give_up;
 mod inflight;
+mod isolate;
 mod kafka;
 mod run;
 mod sink;
@@ -31,12 +33,12 @@ mod window;
 mod simulated;
 
 use crate::buffer::Reader;
-use crate::config::KafkaConfig;
+use crate::config::{KafkaConfig, OnRejected};
 use crate::lifecycle::{AckWaiters, Heartbeat};
 use std::sync::Arc;
 
 pub use acks::OnAcked;
-pub use classify::{BLOCK_REASONS, Class, PASSING_REASONS};
+pub use classify::{BLOCK_REASONS, Class, DEAD_REASONS, PASSING_REASONS};
 pub use clock::{Clock, SystemClock};
 pub use kafka::{BuildError, KafkaFactory, KafkaFacts, KafkaSink, ProbeError, check_properties, probe, producer_settings};
 pub use sink::{Purge, Refusal, Report, SendOutcome, Sink, SinkFactory};
@@ -52,7 +54,7 @@ pub struct DrainHandles {
     pub acks: Arc<AckWaiters>,
     /// Told of every acknowledged event, per source in seq order; `None` when nobody is notified.
     pub on_acked: Option<OnAcked>,
-    /// Ends it.
+    /// Ends or pauses it.
     pub stop: DrainStop,
     /// Ticked by every turn of the loop; `None` when nobody looks.
     pub heartbeat: Option<Heartbeat>,
@@ -67,6 +69,7 @@ pub struct Drain<S: Source = Reader, F: SinkFactory = KafkaFactory, C: Clock = S
     stats: Arc<DrainStats>,
     stop: DrainStop,
     heartbeat: Option<Heartbeat>,
+    on_rejected: OnRejected,
     line: run::Line,
 }
 
@@ -77,6 +80,6 @@ impl Drain {
     /// [`BuildError`] for settings that can never work.
     pub fn build(config: &KafkaConfig, relay_id: &str, reader: Reader, handles: DrainHandles) -> Result<Self, BuildError> {
         let factory = KafkaFactory::build(config, relay_id)?;
-        Ok(Self::assemble(reader, factory, SystemClock, handles, fastrand::Rng::new()))
+        Ok(Self::assemble(reader, factory, SystemClock, handles, config.on_rejected, fastrand::Rng::new()))
     }
 }

@@ -5,16 +5,19 @@
 //!    ▲         │ a refusal, a failed report, a dead handle, no progress
 //!    │         ▼
 //! BACK OFF ◀─ QUIESCE   collect every report that may still come, give the handle away, rewind the buffer
+//!    ▲         │ events were refused for what they are
+//!    └──── ISOLATE       CONNECT and SEND in rounds, until the culprits are dead letters (`give_up.rs`)
 //! ```
 //! Invariants: an event is booked only with a report; after a failure nothing later is sent before the failed event is sent again;
 //! an event that Kafka has is not sent again; whatever goes wrong, the answer is to wait and send again, for ever.
 
 use super::acks::{Acks, Settled, describe};
 use super::board::Board;
-use super::classify::{MALFORMED, STALLED, UNREADABLE};
+use super::classify::{Class, MALFORMED, REJECTED, STALLED, UNREADABLE};
 use super::clock::Clock;
 use super::feed::{Feed, FeedError};
 use super::inflight::{InFlight, Sent};
+use super::isolate::{Admission, Isolation};
 use super::sink::{Purge, Refusal, SendOutcome, Sink, SinkFactory};
 use super::source::Source;
 use super::stats::{DrainState, RETRY_REASONS};
@@ -23,6 +26,7 @@ use super::watchdog::Watchdog;
 use super::window::Window;
 use super::{Drain, DrainHandles};
 use crate::backoff::Backoff;
+use crate::config::OnRejected;
 use crate::error::{Disposition, chain};
 use crate::event::Seq;
 use std::sync::Arc;
@@ -58,6 +62,8 @@ enum StopKind {
 #[derive(Debug)]
 enum LineEnd {
     Finished,
+    /// Everything that was sent is in Kafka; go on with a new handle.
+    Renew,
     Stopped(Stop),
 }
 
@@ -69,20 +75,23 @@ enum Filled {
     Closed,
     /// Everything durable was sent.
     Empty,
+    /// Nothing is to be sent for now.
+    Paused,
 }
 
 /// What the loop keeps besides the seams.
 #[derive(Debug)]
 pub(super) struct Line {
-    feed: Feed,
-    inflight: InFlight,
+    pub(super) feed: Feed,
+    pub(super) inflight: InFlight,
     window: Window,
     acks: Acks,
-    board: Board,
+    pub(super) board: Board,
     watchdog: Watchdog,
     passing: Backoff,
     blocked: Backoff,
-    rng: fastrand::Rng,
+    pub(super) isolating: Backoff,
+    pub(super) rng: fastrand::Rng,
     reports: Vec<super::sink::Report>,
     /// When Kafka last acknowledged something, or had nothing to acknowledge.
     last_progress: Instant,
@@ -90,14 +99,18 @@ pub(super) struct Line {
     /// partitions take.
     stuck_at: Option<Seq>,
     /// The source was read further than what Kafka has: rewind it before sending again.
-    rewind: bool,
+    pub(super) rewind: bool,
+    /// Events that this handle brought back refused for what they are.
+    pub(super) refused: Vec<(Seq, Class)>,
+    /// The search for the culprits, while there is one.
+    pub(super) isolation: Option<Isolation>,
     /// Acknowledged events when the drain was told to finish.
     acked_before: Option<u64>,
 }
 
 impl<S: Source, F: SinkFactory, C: Clock> Drain<S, F, C> {
     /// Puts a drain together from its seams. `rng` decides only the jitter of delays.
-    pub fn assemble(source: S, factory: F, clock: C, handles: DrainHandles, rng: fastrand::Rng) -> Self {
+    pub fn assemble(source: S, factory: F, clock: C, handles: DrainHandles, on_rejected: OnRejected, rng: fastrand::Rng) -> Self {
         let DrainHandles { stats, acks, on_acked, stop, heartbeat } = handles;
         let line = Line {
             feed: Feed::default(),
@@ -108,14 +121,18 @@ impl<S: Source, F: SinkFactory, C: Clock> Drain<S, F, C> {
             watchdog: Watchdog::default(),
             passing: Backoff::new(Duration::from_millis(100), Duration::from_secs(10)),
             blocked: Backoff::new(Duration::from_secs(1), Duration::from_secs(30)),
+            // Each round finds out something: the pause only spares the brokers.
+            isolating: Backoff::new(Duration::from_millis(10), Duration::from_millis(100)),
             rng,
             reports: Vec::new(),
             last_progress: clock.now(),
             stuck_at: None,
             rewind: false,
+            refused: Vec::new(),
+            isolation: None,
             acked_before: None,
         };
-        Self { source, factory, clock, stats, stop, heartbeat, line }
+        Self { source, factory, clock, stats, stop, heartbeat, on_rejected, line }
     }
 
     /// Drains until it is told to finish. Blocks: run it on a thread of its own.
@@ -128,10 +145,11 @@ impl<S: Source, F: SinkFactory, C: Clock> Drain<S, F, C> {
                     sink.discard();
                     break;
                 }
+                LineEnd::Renew => sink.discard(),
                 LineEnd::Stopped(stop) => {
                     let refusal = self.quiesce(&mut sink, stop);
                     sink.discard();
-                    self.back_off(&refusal);
+                    self.after_stop(&refusal);
                 }
             }
         }
@@ -146,6 +164,7 @@ impl<S: Source, F: SinkFactory, C: Clock> Drain<S, F, C> {
     /// A fresh handle and a rewound source; `None` when there is no time left to use them.
     fn connect(&mut self) -> Option<F::Sink> {
         while !self.time_is_up() {
+            self.line.refused.clear();
             if std::mem::take(&mut self.line.rewind) {
                 self.source.rewind();
             }
@@ -175,12 +194,15 @@ impl<S: Source, F: SinkFactory, C: Clock> Drain<S, F, C> {
 
     fn send_all(&mut self, sink: &mut F::Sink) -> LineEnd {
         while !self.time_is_up() {
+            if self.end_isolation() {
+                return LineEnd::Renew;
+            }
             let filled = match self.fill(sink) {
                 Ok(filled) => filled,
                 Err(stop) => return LineEnd::Stopped(stop),
             };
             let slice = slice(self.clock.now().saturating_duration_since(self.line.last_progress));
-            let patience = if filled == Filled::Closed { slice } else { Duration::ZERO };
+            let patience = if matches!(filled, Filled::Closed | Filled::Paused) { slice } else { Duration::ZERO };
             if let Some(stop) = self.collect(sink, patience) {
                 return LineEnd::Stopped(stop);
             }
@@ -190,6 +212,9 @@ impl<S: Source, F: SinkFactory, C: Clock> Drain<S, F, C> {
                 Filled::Empty if !idle => self.source.wait(slice),
                 Filled::Empty if self.stop.finishing().is_some() => return LineEnd::Finished,
                 Filled::Empty => self.source.wait(IDLE),
+                Filled::Paused if idle && self.stop.finishing().is_some() => return LineEnd::Finished,
+                Filled::Paused if idle => self.clock.pause(&self.stop, IDLE),
+                Filled::Paused => {}
                 Filled::Burst | Filled::Closed => {}
             }
         }
@@ -198,10 +223,13 @@ impl<S: Source, F: SinkFactory, C: Clock> Drain<S, F, C> {
 
     /// Hands over as much as fits, at most a burst.
     fn fill(&mut self, sink: &mut F::Sink) -> Result<Filled, Stop> {
-        let Line { feed, inflight, window, last_progress, .. } = &mut self.line;
+        let Line { feed, inflight, window, last_progress, isolation, refused, .. } = &mut self.line;
         let now = self.clock.now();
         if inflight.span() == 0 {
             *last_progress = now;
+        }
+        if self.stop.paused() {
+            return Ok(Filled::Paused);
         }
         for _ in 0..BURST {
             if !window.admits(inflight.awaiting(), inflight.bytes(), inflight.span()) {
@@ -211,7 +239,16 @@ impl<S: Source, F: SinkFactory, C: Clock> Drain<S, F, C> {
                 return Ok(Filled::Empty);
             }
             let Some(next) = feed.current().map_err(|error| unread(&error))? else { return Ok(Filled::Empty) };
-            match sink.send(&next.event, next.seq, next.accepted_ms) {
+            if let Some(isolation) = isolation
+                && isolation.admit(next.seq, inflight.awaiting()) == Admission::NextRound
+            {
+                return Ok(Filled::Closed);
+            }
+            let outcome = sink.send(&next.event, next.seq, next.accepted_ms);
+            if let (Some(isolation), false) = (isolation.as_mut(), outcome == SendOutcome::Full) {
+                isolation.tried(next.seq);
+            }
+            match outcome {
                 SendOutcome::Sent => {
                     inflight.push(next.seq, Sent::new(next.payload.clone(), next.offset, next.len, now));
                     let len = next.len;
@@ -219,6 +256,9 @@ impl<S: Source, F: SinkFactory, C: Clock> Drain<S, F, C> {
                 }
                 SendOutcome::Full => return Ok(Filled::Closed),
                 SendOutcome::Refused(refusal) => {
+                    if refusal.class.disposition == Disposition::DeadLetter {
+                        refused.push((next.seq, refusal.class));
+                    }
                     let detail = describe(next.seq, Some(&next.event), &refusal.detail);
                     return Err(Stop { kind: StopKind::NotSent, refusal: Refusal { detail, ..refusal } });
                 }
@@ -253,6 +293,7 @@ impl<S: Source, F: SinkFactory, C: Clock> Drain<S, F, C> {
         if settled.acked > 0 {
             self.line.last_progress = now;
         }
+        self.line.refused.extend(&settled.refused);
         settled
     }
 
@@ -268,15 +309,18 @@ impl<S: Source, F: SinkFactory, C: Clock> Drain<S, F, C> {
             None => {}
         }
         if !self.line.board.troubled() {
-            self.line.board.show_plain(sink.connected());
+            self.line.board.show_plain(sink.connected(), self.stop.paused());
         }
     }
 
-    fn recovered(&mut self) {
+    pub(super) fn recovered(&mut self) {
         self.line.stuck_at = None;
         self.line.passing.reset();
         self.line.blocked.reset();
-        self.line.board.recovered(self.clock.now());
+        // The search goes on until its end, however much passes meanwhile.
+        if self.line.isolation.is_none() {
+            self.line.board.recovered(self.clock.now());
+        }
     }
 
     /// Collects every report that may still come. Returns the best explanation for the stop.
@@ -348,12 +392,12 @@ impl<S: Source, F: SinkFactory, C: Clock> Drain<S, F, C> {
         self.line.inflight.awaiting()
     }
 
-    fn announce(&mut self, refusal: &Refusal) {
+    pub(super) fn announce(&mut self, refusal: &Refusal) {
         self.line.board.error(refusal, self.clock.now(), self.clock.unix_ms());
         self.line.board.show(stopped_state(refusal));
     }
 
-    fn back_off(&mut self, refusal: &Refusal) {
+    pub(super) fn back_off(&mut self, refusal: &Refusal) {
         let Line { passing, blocked, rng, .. } = &mut self.line;
         let somebody_must_act = matches!(refusal.class.disposition, Disposition::Block | Disposition::DeadLetter);
         let delay = if somebody_must_act { blocked.next_delay(rng) } else { passing.next_delay(rng) };
@@ -378,9 +422,13 @@ fn worse(first: Option<Refusal>, second: Option<Refusal>) -> Option<Refusal> {
     }
 }
 
-fn unread(error: &FeedError) -> Stop {
+pub(super) fn unreadable(error: &FeedError) -> Refusal {
     let class = if matches!(error, FeedError::Read(_)) { UNREADABLE } else { MALFORMED };
-    Stop { kind: StopKind::NotSent, refusal: Refusal { class, detail: chain(error) } }
+    Refusal { class, detail: chain(error) }
+}
+
+fn unread(error: &FeedError) -> Stop {
+    Stop { kind: StopKind::NotSent, refusal: unreadable(error) }
 }
 
 fn retry_label(refusal: &Refusal) -> &'static str {
@@ -392,13 +440,12 @@ fn retry_label(refusal: &Refusal) -> &'static str {
     }
 }
 
-/// What to show while the line stands. Until dead letters are built, an event that Kafka will never take blocks like an outage.
+/// What to show while the line stands. An event that Kafka will never take blocks like an outage, until the search for it begins.
 fn stopped_state(refusal: &Refusal) -> DrainState {
     let Refusal { class, detail } = refusal;
     match class.disposition {
-        Disposition::Block | Disposition::DeadLetter => {
-            DrainState::Blocked { reason: class.reason, detail: format!("{}: {detail}", class.meaning) }
-        }
+        Disposition::Block => DrainState::Blocked { reason: class.reason, detail: format!("{}: {detail}", class.meaning) },
+        Disposition::DeadLetter => DrainState::Blocked { reason: REJECTED, detail: format!("{}: {detail}", class.meaning) },
         Disposition::Retry | Disposition::Fatal => DrainState::Recovering { reason: format!("{}: {detail}", class.meaning) },
     }
 }

@@ -88,4 +88,7 @@ pub trait SinkFactory {
 
     /// A fresh handle. Does not wait for a connection.
     fn connect(&mut self) -> Result<Self::Sink, Refusal>;
+
+    /// Later handles make batches of at most half the bytes: the brokers find them too large. Returns the new limit in bytes.
+    fn halve_batches(&mut self) -> u64;
 }

@@ -1,6 +1,6 @@
 //! The seam between the drain's loop and the buffer: [`Reader`] in the product, memory in the tests.
 
-use crate::buffer::{Leased, ReadError, Reader};
+use crate::buffer::{DeadLetter, DeadLetterError, Leased, ReadError, Reader};
 use crate::event::Seq;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +15,8 @@ pub trait Source {
     fn wait(&self, timeout: Duration);
     /// Books events as delivered; returns how many were not booked before.
     fn ack(&mut self, seqs: &[Seq]) -> usize;
+    /// Keeps an event as a dead letter, durably, and books its end.
+    fn dead_letter(&mut self, letter: &DeadLetter) -> Result<(), DeadLetterError>;
     /// Starts again at the first event that Kafka does not have.
     fn rewind(&mut self);
     /// Everything up to here is at its end.
@@ -40,6 +42,10 @@ impl Source for Reader {
 
     fn ack(&mut self, seqs: &[Seq]) -> usize {
         Reader::ack(self, seqs)
+    }
+
+    fn dead_letter(&mut self, letter: &DeadLetter) -> Result<(), DeadLetterError> {
+        Reader::dead_letter(self, letter)
     }
 
     fn rewind(&mut self) {

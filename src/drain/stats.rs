@@ -1,5 +1,6 @@
 //! What the drain tells about itself.
 
+use super::classify::DEAD_REASONS;
 use crate::lifecycle::{Counter, Gauge, Histogram};
 use serde::Serialize;
 use std::sync::Mutex;
@@ -16,6 +17,13 @@ pub enum DrainState {
     Running,
     /// Stopped the line after a failure; will build a new handle and send again.
     Recovering {
+        /// Why, in words.
+        reason: String,
+    },
+    /// An operator paused it: nothing is sent, the backlog waits.
+    Paused,
+    /// Looking for the event that Kafka refuses, so that the others can go on.
+    Isolating {
         /// Why, in words.
         reason: String,
     },
@@ -37,6 +45,8 @@ pub struct DrainStats {
     pub acked: Counter,
     /// Times the line was stopped and events sent again, by reason (see [`RETRY_REASONS`]).
     pub retries: [Counter; RETRY_REASONS.len()],
+    /// Events given up as dead letters in this process, by reason (see [`super::DEAD_REASONS`]).
+    pub dead_letters: [Counter; DEAD_REASONS.len()],
     /// Events handed to Kafka and not yet acknowledged.
     pub inflight: Gauge,
     /// From hand-over to ack.

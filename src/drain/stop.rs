@@ -1,4 +1,4 @@
-//! How the drain is told to finish, and what it answers.
+//! How the drain is told to finish, or to pause, and what it answers.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,6 +28,7 @@ pub struct DrainStop {
 struct Shared {
     /// So that the drain's loop pays one load while nobody asked.
     asked: AtomicBool,
+    paused: AtomicBool,
     finish: Mutex<Option<Finish>>,
     changed: Condvar,
     waker: OnceLock<Box<dyn Fn() + Send + Sync>>,
@@ -54,6 +55,30 @@ impl DrainStop {
         self.shared.asked.store(true, Ordering::Release);
         drop(finish);
         self.shared.changed.notify_all();
+        self.wake();
+    }
+
+    /// Nothing more is handed to Kafka until [`DrainStop::resume`]; what is on its way is confirmed. Does not outlive the process. Returns
+    /// whether that is news.
+    pub fn pause(&self) -> bool {
+        let news = !self.shared.paused.swap(true, Ordering::AcqRel);
+        self.wake();
+        news
+    }
+
+    /// Ends a pause. Returns whether there was one.
+    pub fn resume(&self) -> bool {
+        let news = self.shared.paused.swap(false, Ordering::AcqRel);
+        self.wake();
+        news
+    }
+
+    /// Whether the drain is, or is about to be, paused.
+    pub fn paused(&self) -> bool {
+        self.shared.paused.load(Ordering::Acquire)
+    }
+
+    fn wake(&self) {
         if let Some(wake) = self.shared.waker.get() {
             wake();
         }

@@ -130,6 +130,12 @@ impl BatchBuilder {
         self.count += 1;
     }
 
+    /// Appends one record as it was stored before.
+    pub fn push_record(&mut self, record: &[u8]) {
+        self.payload.extend_from_slice(record);
+        self.count += 1;
+    }
+
     /// The finished batch, its checksum computed.
     pub fn finish(self) -> Batch {
         Batch { crc: crc32c::crc32c(&self.payload), payload: self.payload, count: self.count }

@@ -4,9 +4,9 @@
 //! Bounded by the number of requests in flight; a request that gave up leaves an entry that its acks, or another end of its events, remove.
 
 use crate::event::{Place, Seq};
+use crate::sync::{AtomicU64, Mutex, Ordering};
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::PoisonError;
 use tokio::sync::oneshot;
 
 /// One event's delivery, as Kafka confirmed it.
@@ -32,7 +32,7 @@ struct Pending {
 #[derive(Debug, Default)]
 pub struct AckWaiters {
     /// Number of entries, so that the drain pays one load per ack when nobody waits.
-    waiting: AtomicUsize,
+    waiting: AtomicU64,
     pending: Mutex<BTreeMap<u64, Pending>>,
 }
 
@@ -41,7 +41,7 @@ impl AckWaiters {
     pub fn register(&self, first: Seq, count: u32, reply: oneshot::Sender<Vec<Receipt>>) {
         let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
         let _ = pending.insert(first.0, Pending { count: count as usize, receipts: Vec::new(), reply });
-        self.waiting.store(pending.len(), Ordering::Release);
+        self.waiting.store(pending.len() as u64, Ordering::Release);
     }
 
     /// Whether anybody waits: a cheap check before building a [`Receipt`].
@@ -53,7 +53,7 @@ impl AckWaiters {
     pub fn given_up(&self, from: Seq, to: Seq) {
         let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
         pending.retain(|first, entry| *first > to.0 || first + entry.count as u64 <= from.0);
-        self.waiting.store(pending.len(), Ordering::Release);
+        self.waiting.store(pending.len() as u64, Ordering::Release);
     }
 
     /// Tells that Kafka has an event. The last one of a request answers it.
@@ -67,7 +67,7 @@ impl AckWaiters {
         if entry.receipts.len() == entry.count
             && let Some(mut done) = pending.remove(&first)
         {
-            self.waiting.store(pending.len(), Ordering::Release);
+            self.waiting.store(pending.len() as u64, Ordering::Release);
             drop(pending);
             done.receipts.sort_unstable_by_key(|receipt| receipt.seq);
             // The request may have given up waiting; its events are delivered all the same.

@@ -216,7 +216,10 @@ fn degraded(facts: &Facts<'_>) -> Vec<Reason<Degraded>> {
     if backlog > 0 && facts.stalled_for >= facts.stall_after {
         let seconds = facts.stalled_for.as_secs();
         let why = match facts.drain {
-            DrainState::Recovering { reason } | DrainState::Blocked { detail: reason, .. } => format!(": {reason}"),
+            DrainState::Recovering { reason } | DrainState::Isolating { reason } | DrainState::Blocked { detail: reason, .. } => {
+                format!(": {reason}")
+            }
+            DrainState::Paused => ": paused by an operator; `dualstream resume` ends it".into(),
             DrainState::Connecting => ": not connected yet".into(),
             DrainState::Running | DrainState::Stopped => String::new(),
         };

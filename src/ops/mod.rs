@@ -1,7 +1,7 @@
 //! Stage 5: people and Kubernetes look in.
 //!
 //! Takes counters, gauges and pulses from the stages; gives status, probes, metrics and a look at waiting events; promises to answer
-//! while the data path is stuck. Changes one thing, for whom may ask: it lets waiting events be purged.
+//! while the data path is stuck. Lets whom may ask purge waiting events, retry or purge dead letters, and pause the drain.
 //!
 //! ```text
 //!  stages' counters ─┐                      ┌─▶ GET /v1/status (and the command line)
@@ -16,6 +16,7 @@
 //!
 //! Deliberately absent: the status page.
 
+mod dead_letters;
 pub mod health;
 pub mod metrics;
 mod peek;
@@ -30,6 +31,7 @@ mod watch;
 #[cfg(test)]
 mod testing;
 
+pub use dead_letters::KeepDeadLetters;
 pub use peek::{PEEK_MAX_EVENTS, PEEK_MAX_VALUE_BYTES, Peek};
 pub use purge::Purge;
 pub use server::{BindError, Ops, OpsAddresses};

@@ -3,6 +3,7 @@
 //! Shared by the server, the watcher and the assembly. Invariant: a look waits for nothing but the short locks of the handles, so
 //! that probes answer while the data path is stuck.
 
+use super::dead_letters::KeepDeadLetters;
 use super::health::{Facts, Health, LIVE_WITHIN, LateLoop, Phase, assess};
 use super::peek::Peek;
 use super::process::resident_memory_bytes;
@@ -11,7 +12,7 @@ use super::status::{DrainStatus, IngestStatus, NotifyStatus, RelayStatus, Status
 use super::trackers::{Books, Holds, Stall};
 use crate::buffer::{BufferSnapshot, Gauges};
 use crate::config::OpsConfig;
-use crate::drain::DrainStats;
+use crate::drain::{DrainStats, DrainStop};
 use crate::ingest::IngestStats;
 use crate::lifecycle::{Heartbeat, Heartbeats};
 use crate::notify::NotifyStats;
@@ -84,6 +85,8 @@ pub struct StatusSource {
     /// Set once the buffer is recovered; until then the relay answers "starting".
     buffer: OnceLock<(Arc<dyn BufferView>, Arc<dyn Peek>)>,
     purge: OnceLock<Arc<dyn Purge>>,
+    dead_letters: OnceLock<Arc<dyn KeepDeadLetters>>,
+    drain_stop: OnceLock<DrainStop>,
     /// A lock and not atomics: the trackers belong together, and nobody on the hot path takes it.
     memory: Mutex<Memory>,
 }
@@ -103,6 +106,8 @@ impl StatusSource {
             beats: Heartbeats::default(),
             buffer: OnceLock::new(),
             purge: OnceLock::new(),
+            dead_letters: OnceLock::new(),
+            drain_stop: OnceLock::new(),
             memory: Mutex::default(),
         }
     }
@@ -115,6 +120,16 @@ impl StatusSource {
     /// Waiting events can be purged from now on. The first call counts.
     pub fn purges_with(&self, purge: Arc<dyn Purge>) {
         drop(self.purge.set(purge));
+    }
+
+    /// Dead letters can be looked at and changed from now on. The first call counts.
+    pub fn keeps_dead_letters_in(&self, letters: Arc<dyn KeepDeadLetters>) {
+        drop(self.dead_letters.set(letters));
+    }
+
+    /// The drain can be paused from now on. The first call counts.
+    pub fn pauses_with(&self, stop: DrainStop) {
+        drop(self.drain_stop.set(stop));
     }
 
     /// A pulse for a loop that promises to tick at least every second; late after [`LIVE_WITHIN`].
@@ -157,6 +172,14 @@ impl StatusSource {
         self.purge.get().map(Arc::clone)
     }
 
+    pub(super) fn dead_letters(&self) -> Option<Arc<dyn KeepDeadLetters>> {
+        self.dead_letters.get().map(Arc::clone)
+    }
+
+    pub(super) fn drain_stop(&self) -> Option<&DrainStop> {
+        self.drain_stop.get()
+    }
+
     fn snapshot_at(&self, now: Now) -> StatusSnapshot {
         let buffer = self.buffer.get().map(|(view, _)| view.snapshot());
         let drain = DrainStatus::read(&self.handles.drain, now.unix_ms);
@@ -177,6 +200,7 @@ impl StatusSource {
             ingest: IngestStatus::read(&self.handles.ingest),
             buffer,
             drain,
+            dead_letters: self.dead_letters.get().map(|letters| letters.usage()),
             notify,
             health,
         }

@@ -5,7 +5,8 @@
 
 use super::health::{Health, Phase};
 use crate::buffer::BufferSnapshot;
-use crate::drain::{DrainState, DrainStats, RETRY_REASONS};
+use crate::buffer::dead_letters::Usage;
+use crate::drain::{DEAD_REASONS, DrainState, DrainStats, RETRY_REASONS};
 use crate::ingest::{CODES, IngestStats, RESULTS};
 use crate::lifecycle::{Counter, HistogramSnapshot};
 use crate::notify::{DROP_REASONS, NotifyStats};
@@ -28,6 +29,8 @@ pub struct StatusSnapshot {
     pub buffer: Option<BufferSnapshot>,
     /// Stage 3.
     pub drain: DrainStatus,
+    /// Events that Kafka will never take; null until the buffer is recovered.
+    pub dead_letters: Option<Usage>,
     /// Stage 4; null when notifications are off (`redis.url` is empty).
     pub notify: Option<NotifyStatus>,
     /// The verdict.
@@ -86,6 +89,8 @@ pub struct DrainStatus {
     pub inflight: u64,
     /// Times the line was stopped and events sent again, by reason.
     pub retries: BTreeMap<&'static str, u64>,
+    /// Events given up as dead letters, by reason.
+    pub dead_lettered: BTreeMap<&'static str, u64>,
     /// Age of the newest ack; null before the first.
     pub last_ack_age_seconds: Option<f64>,
     /// From hand-over to ack: half are faster (upper bound of a bucket; null: slower than the last).
@@ -149,6 +154,7 @@ impl DrainStatus {
             acked: stats.acked.get(),
             inflight: stats.inflight.get(),
             retries: counts(RETRY_REASONS, &stats.retries),
+            dead_lettered: counts(DEAD_REASONS, &stats.dead_letters),
             last_ack_age_seconds: (last_ack_ms > 0).then(|| age_seconds(now_ms, last_ack_ms)),
             ack_p50_seconds: ack_seconds.quantile_seconds(0.5),
             ack_p99_seconds: ack_seconds.quantile_seconds(0.99),

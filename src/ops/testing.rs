@@ -1,9 +1,12 @@
 //! A buffer made of numbers, for the tests of this folder.
 
+use super::dead_letters::KeepDeadLetters;
 use super::peek::Peek;
 use super::source::BufferView;
 use crate::buffer::BufferSnapshot;
+use crate::buffer::dead_letters::{DeadLetterError, DeadLetterView, Retried, Usage};
 use crate::buffer::inspect::WaitingEvent;
+use crate::buffer::purge::{Purged, Selection};
 use std::sync::{Arc, Mutex};
 
 #[derive(Debug, Default)]
@@ -44,5 +47,27 @@ impl Peek for FakeBuffer {
         }
         let wanted = |event: &&WaitingEvent| event.seq >= from && source.is_none_or(|source| event.source_id == source);
         Ok(self.events.lock().unwrap().iter().filter(wanted).take(limit).cloned().collect())
+    }
+}
+
+impl KeepDeadLetters for FakeBuffer {
+    fn usage(&self) -> Usage {
+        Usage { count: 2, bytes: 8192, max_bytes: 65_536, dropped: 1 }
+    }
+
+    fn list(&self, _: u64, _: usize, _: Option<&str>) -> Result<Vec<DeadLetterView>, DeadLetterError> {
+        Ok(Vec::new())
+    }
+
+    fn get(&self, _: u64) -> Result<Option<DeadLetterView>, DeadLetterError> {
+        Ok(None)
+    }
+
+    fn purge(&self, _: &Selection, _: bool) -> Result<Purged, DeadLetterError> {
+        Ok(Purged::default())
+    }
+
+    fn retry(&self, _: &Selection, _: bool) -> Result<Retried, DeadLetterError> {
+        Ok(Retried::default())
     }
 }

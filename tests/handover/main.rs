@@ -10,7 +10,17 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs, reason = "a test: a panic is how it fails, its table is its result")]
 
 // What `src/buffer` names of the crate.
-use dualstream::{config, error, event, lifecycle};
+use dualstream::{config, error, event};
+
+/// The crate's, but for what the drain and the committer hand to each other.
+mod lifecycle {
+    pub use crate::receipts::{AckWaiters, Receipt};
+    pub use dualstream::lifecycle::*;
+}
+
+#[path = "../../src/lifecycle/receipts.rs"]
+#[allow(warnings, clippy::all, clippy::pedantic, reason = "linted where it belongs")]
+mod receipts;
 
 #[path = "../../src/buffer/mod.rs"]
 #[allow(warnings, clippy::all, clippy::pedantic, reason = "the whole stage, of which the scenarios use a part; linted where it belongs")]

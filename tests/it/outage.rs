@@ -68,13 +68,14 @@ fn the_loss_of_leaders_is_survived() {
     finish(&kafka, &topic, &relay, &report);
 }
 
-// Goal: an event that Kafka refuses holds the line, named, and nothing overtakes it; once Kafka takes it, all arrives in order.
+// Goal: where I want no dead letters, an event that Kafka refuses holds the line, named, and nothing overtakes it; once Kafka takes it, all
+// arrives in order.
 #[test]
 fn a_refused_event_holds_the_line() {
     let kafka = Kafka::shared();
     let topic = unique("refused");
     kafka.create_topic(&topic, 3, 1, &[("max.message.bytes", "200000")]);
-    let relay = Relay::builder().kafka(&kafka.bootstrap(), &topic).start();
+    let relay = Relay::builder().kafka(&kafka.bootstrap(), &topic).set("kafka.on_rejected", "block").start();
     let plan = Plan { writers: 2, sources: 3, batch: 3, spread: true, padding: 10, pause: Duration::from_millis(5), ..Plan::default() };
     let load = Load::start(relay.ingest_socket(), &plan);
     load.wait_accepted(300, SOON);

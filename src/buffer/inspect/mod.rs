@@ -6,6 +6,7 @@
 pub(super) mod look;
 mod waiting;
 
+use super::dead_letters;
 use super::error::OpenError;
 use super::log::cipher::Keyring;
 use super::log::quarantine;
@@ -41,6 +42,8 @@ pub struct DirectoryInfo {
     pub bytes: u64,
     /// Entries in quarantine.
     pub quarantined: u64,
+    /// Dead letters.
+    pub dead_letters: u64,
     /// The segments, oldest first.
     pub segments: Vec<SegmentInfo>,
     /// What could not be read, in words.
@@ -80,6 +83,7 @@ pub fn inspect(storage: &dyn Storage) -> Result<DirectoryInfo, OpenError> {
         ends: marks.map(|marks| marks.ends).unwrap_or_default(),
         bytes: allocated(storage),
         quarantined: quarantine::usage(storage).1,
+        dead_letters: dead_letters::usage(storage).1,
         segments: Vec::new(),
         problems: problems(&look),
     };
@@ -128,8 +132,8 @@ fn allocated(storage: &dyn Storage) -> u64 {
     let names = storage.list("").unwrap_or_default();
     let files: u64 = names
         .iter()
-        .filter(|name| *name != quarantine::QUARANTINE_DIR)
+        .filter(|name| *name != quarantine::QUARANTINE_DIR && *name != dead_letters::DEAD_LETTERS_DIR)
         .filter_map(|name| storage.open(name, OpenMode::Read).and_then(|file| file.allocated_bytes()).ok())
         .sum();
-    files + quarantine::usage(storage).0
+    files + quarantine::usage(storage).0 + dead_letters::usage(storage).0
 }

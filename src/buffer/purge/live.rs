@@ -4,11 +4,7 @@ use super::super::shared::{Shared, lock};
 use super::{PurgeError, Purged, Selected, Selection, select};
 use crate::event::Seq;
 use crate::sync::Ordering;
-use std::sync::{Arc, PoisonError};
-use std::time::{Duration, Instant};
-
-/// How long the cursor may take to be on disk; it is written every 100 ms.
-const CURSOR_TIMEOUT: Duration = Duration::from_secs(10);
+use std::sync::Arc;
 
 /// Gives up events when an operator says so; clones share the buffer.
 #[derive(Clone, Debug)]
@@ -53,7 +49,8 @@ impl Purger {
         self.shared.after_end(purged);
         self.shared.poke_keeper();
         self.shared.marks_changed.notify_one();
-        self.until_on_disk(in_all)?;
+        let until = self.shared.until_on_disk(|ends| ends.purged >= in_all);
+        until.map_err(|reason| PurgeError::NotDurable { reason })?;
         Ok(selected.summary(purged))
     }
 
@@ -66,20 +63,5 @@ impl Purger {
         let end = selected.ranges.last().map_or(0, |&(_, to)| to.min(marks.durable) + 1);
         let _ = self.shared.purged_below.fetch_max(end, Ordering::AcqRel);
         Ok((purged, marks.ends.purged))
-    }
-
-    fn until_on_disk(&self, purged: u64) -> Result<(), PurgeError> {
-        let deadline = Instant::now() + CURSOR_TIMEOUT;
-        let mut on_disk = lock(&self.shared.purged_on_disk);
-        while *on_disk < purged {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let failed = || lock(&self.shared.queue).failed.clone();
-            if left.is_zero() {
-                let reason = failed().unwrap_or_else(|| "the cursor is not written".to_owned());
-                return Err(PurgeError::NotDurable { reason });
-            }
-            (on_disk, _) = self.shared.purged_changed.wait_timeout(on_disk, left).unwrap_or_else(PoisonError::into_inner);
-        }
-        Ok(())
     }
 }

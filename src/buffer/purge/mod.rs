@@ -11,6 +11,7 @@ mod select;
 
 use super::OpenError;
 use super::watermark::Watermark;
+use crate::event::EventRef;
 use serde::{Deserialize, Serialize};
 
 pub use live::Purger;
@@ -74,6 +75,15 @@ pub enum PurgeError {
         /// What was in the way.
         reason: String,
     },
+}
+
+impl Selection {
+    /// Whether it holds an event; one that does not decode is of no source.
+    pub(in crate::buffer) fn holds(&self, seq: u64, accepted_ms: u64, event: Option<&EventRef<'_>>) -> bool {
+        let by_seq = seq >= self.from_seq && self.to_seq.is_none_or(|to| seq <= to);
+        let of_source = self.source.as_deref().is_none_or(|source| event.is_some_and(|event| event.is_of_source(source)));
+        by_seq && of_source && self.before_ms.is_none_or(|before_ms| accepted_ms < before_ms)
+    }
 }
 
 impl Selected {

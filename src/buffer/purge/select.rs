@@ -31,8 +31,7 @@ pub fn select(storage: &dyn Storage, keyring: &Keyring, selection: &Selection) -
         if seq > to {
             return false;
         }
-        let of_source = selection.source.as_deref().is_none_or(|source| event.is_of_source(source));
-        if of_source && selection.before_ms.is_none_or(|before_ms| accepted_ms < before_ms) {
+        if selection.holds(seq, accepted_ms, Some(event)) {
             pieces_left = selected.add(seq, &ended);
         }
         pieces_left

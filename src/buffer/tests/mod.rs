@@ -29,7 +29,7 @@ pub(super) fn config(dir: &Path, max_bytes: u64) -> BufferConfig {
 pub(super) fn open(config: &BufferConfig) -> Running {
     let storage = Arc::new(DiskStorage::new(&config.dir));
     let buffer = Buffer::open(config, storage, Arc::new(AckWaiters::default()), 0).unwrap();
-    let Buffer { appender, reader, gauges, purger, committer, keeper, closer } = buffer;
+    let Buffer { appender, reader, gauges, purger, committer, keeper, closer, .. } = buffer;
     let beats = Heartbeats::default();
     let (commits, keeps) = (beats.register("commit"), beats.register("keep"));
     let threads = vec![thread::spawn(move || committer.run(&commits)), thread::spawn(move || keeper.run(&keeps))];

@@ -89,6 +89,7 @@ fn directory_lines(info: &DirectoryInfo) -> Vec<String> {
         ("segments", Some(format!("{} ({sealed} finished)", info.segments.len()))),
         ("acked", Some(count(info.ends.acked))),
         ("purged", nonzero(info.ends.purged)),
+        ("dead letters", nonzero(info.dead_letters)),
         ("lost", nonzero(info.ends.lost)),
         ("waiting", Some(count(info.backlog))),
         ("oldest", info.oldest_ms.map(|then_ms| format!("{} ago", age(then_ms)))),
@@ -183,6 +184,7 @@ mod tests {
             ends: Ends { acked: 1_000, ..Ends::default() },
             bytes: 4 << 20,
             quarantined: 0,
+            dead_letters: 0,
             segments: Vec::new(),
             problems: vec!["00000001.seg: bad\theader".into()],
         };

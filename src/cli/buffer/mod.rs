@@ -17,7 +17,12 @@ mod words;
 use super::exit::{Exit, Failure};
 use super::output::Output;
 use clap::{Args, Subcommand};
-use place::{DirArgs, WhereArgs};
+use place::DirArgs;
+
+pub(super) use export::Sink;
+pub(super) use pages::percent_encode;
+pub(super) use place::{WhereArgs, failure};
+pub(super) use words::{events, moment};
 
 /// Look at what waits on disk, check it, save it, mend it, give it up
 #[derive(Args, Debug)]
@@ -58,6 +63,6 @@ pub(super) fn run(args: &BufferArgs, out: &mut Output) -> Result<Exit, Failure> 
 }
 
 /// A value as JSON.
-fn json(value: &impl serde::Serialize) -> Result<String, Failure> {
+pub(super) fn json(value: &impl serde::Serialize) -> Result<String, Failure> {
     serde_json::to_string(value).map_err(|error| Failure::new(Exit::Failed, error.to_string()))
 }

@@ -42,7 +42,7 @@ pub(super) async fn of_relay(client: &Client, from: u64, limit: usize, source: O
 }
 
 /// For the value of a query: everything but letters, digits and `-._~`.
-pub(super) fn percent_encode(text: &str) -> String {
+pub(in crate::cli) fn percent_encode(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
     text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }

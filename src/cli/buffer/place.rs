@@ -9,10 +9,10 @@ use std::path::PathBuf;
 
 /// A directory instead of a running relay.
 #[derive(Args, Clone, Debug)]
-pub(super) struct WhereArgs {
+pub(in crate::cli) struct WhereArgs {
     /// Read this buffer directory instead of asking the relay; nothing in it is changed
     #[arg(long, value_name = "DIR", conflicts_with_all = ["url", "socket"])]
-    pub(super) dir: Option<PathBuf>,
+    pub(in crate::cli) dir: Option<PathBuf>,
 }
 
 /// A directory, named or by the settings of its relay.
@@ -37,7 +37,7 @@ impl DirArgs {
 }
 
 /// A directory that cannot be used: the wrong one is the caller's to mend, the rest is a failure.
-pub(super) fn failure(error: &OpenError) -> Failure {
+pub(in crate::cli) fn failure(error: &OpenError) -> Failure {
     let exit = match error {
         OpenError::NotABuffer { .. } | OpenError::NoBuffer { .. } => Exit::Usage,
         _ => Exit::Failed,

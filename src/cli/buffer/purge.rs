@@ -2,24 +2,23 @@
 
 use super::super::exit::{Exit, Failure};
 use super::super::output::Output;
+use super::super::selection::{SelectionArgs, request};
 use super::super::status::{parse, post};
 use super::super::target::{self, TargetArgs, block_on};
-use super::pages::percent_encode;
 use super::place::failure;
 use super::words::{events, moment};
 use super::{WhereArgs, json};
 use crate::buffer::Keyring;
-use crate::buffer::log::storage::{DiskStorage, Storage};
+use crate::buffer::log::storage::DiskStorage;
 use crate::buffer::offline;
 use crate::buffer::purge::{PurgeError, Purged, Selection, select};
 use crate::error::chain;
-use clap::{ArgGroup, Args};
+use clap::Args;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Give up waiting events for good
 #[derive(Args, Debug)]
-#[command(group = ArgGroup::new("which").required(true).multiple(true).args(["from_seq", "to_seq", "source", "older_than", "all"]))]
 #[command(after_help = "\
 Examples:
   dualstream buffer purge --from-seq 42 --to-seq 42               what giving up one event would do
@@ -31,27 +30,9 @@ Purged events never reach Kafka. They are counted as purged, durably, so that th
 must meet all of them. A running relay is asked over its Unix socket (ops.socket), or over TCP with the token (ops.token_file); what
 it has handed to Kafka and not confirmed yet may still arrive. Export first what may be needed.
 Exit code 0: done, or shown; 1: refused or failed; 2: wrong usage, or not a buffer; 3: the relay cannot be reached.")]
-#[expect(clippy::struct_excessive_bools, reason = "flags are independent")]
 pub(super) struct PurgeArgs {
-    /// From this seq on
-    #[arg(long, value_name = "SEQ")]
-    from_seq: Option<u64>,
-
-    /// Up to this seq, which is included
-    #[arg(long, value_name = "SEQ")]
-    to_seq: Option<u64>,
-
-    /// Of this source: an id, or TYPE/ID
-    #[arg(long, value_name = "SOURCE")]
-    source: Option<String>,
-
-    /// Accepted longer ago than this
-    #[arg(long, value_name = "TIME", value_parser = target::time)]
-    older_than: Option<Duration>,
-
-    /// Everything that waits
-    #[arg(long, conflicts_with_all = ["from_seq", "to_seq", "source", "older_than"])]
-    all: bool,
+    #[command(flatten)]
+    which: SelectionArgs,
 
     /// Do it; without, it only says what it would do
     #[arg(long)]
@@ -82,7 +63,7 @@ pub(super) struct PurgeArgs {
 
 /// Purges, or says what a purge would do.
 pub(super) fn run(args: &PurgeArgs, out: &mut Output) -> Result<Exit, Failure> {
-    let selection = args.selection();
+    let selection = args.which.selection();
     let purged = match &args.place.dir {
         Some(dir) => of_directory(dir, &args.target.keyring()?, &selection, args.yes)?,
         None => of_relay(args, &selection)?,
@@ -95,18 +76,6 @@ pub(super) fn run(args: &PurgeArgs, out: &mut Output) -> Result<Exit, Failure> {
         out.line(sentence(&selection, &purged, args.yes))?;
     }
     Ok(Exit::Done)
-}
-
-impl PurgeArgs {
-    fn selection(&self) -> Selection {
-        let age_ms = |age: Duration| u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
-        Selection {
-            from_seq: self.from_seq.unwrap_or_default(),
-            to_seq: self.to_seq,
-            source: self.source.clone(),
-            before_ms: self.older_than.map(|age| DiskStorage::new(".").now_ms().saturating_sub(age_ms(age))),
-        }
-    }
 }
 
 fn of_directory(dir: &Path, keyring: &Keyring, selection: &Selection, yes: bool) -> Result<Purged, Failure> {
@@ -128,22 +97,8 @@ fn of_directory(dir: &Path, keyring: &Keyring, selection: &Selection, yes: bool)
 
 fn of_relay(args: &PurgeArgs, selection: &Selection) -> Result<Purged, Failure> {
     let client = args.target.control_client(args.token_file.as_deref(), args.timeout)?;
-    let reply = block_on(post(&client, &request(selection, args.yes)))?;
+    let reply = block_on(post(&client, &request("/v1/buffer/purge", selection, args.yes)))?;
     parse(&client, &reply)
-}
-
-fn request(selection: &Selection, yes: bool) -> String {
-    let Selection { from_seq, to_seq, source, before_ms } = selection;
-    let mut query = vec![format!("dry_run={}", !yes)];
-    if *selection == Selection::default() {
-        query.push("all=true".to_owned());
-    } else {
-        query.push(format!("from_seq={from_seq}"));
-    }
-    query.extend(to_seq.map(|seq| format!("to_seq={seq}")));
-    query.extend(source.as_deref().map(|source| format!("source={}", percent_encode(source))));
-    query.extend(before_ms.map(|ms| format!("before_ms={ms}")));
-    format!("/v1/buffer/purge?{}", query.join("&"))
 }
 
 fn sentence(selection: &Selection, purged: &Purged, yes: bool) -> String {
@@ -158,15 +113,6 @@ fn sentence(selection: &Selection, purged: &Purged, yes: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    // Goal: what is asked of a relay is what was said, nothing more.
-    #[test]
-    fn requests() {
-        assert_eq!(request(&Selection::default(), false), "/v1/buffer/purge?dry_run=true&all=true");
-        let selection = Selection { from_seq: 5, to_seq: Some(9), source: Some("user/4&2".into()), before_ms: Some(7) };
-        let expect = "/v1/buffer/purge?dry_run=false&from_seq=5&to_seq=9&source=user%2F4%262&before_ms=7";
-        assert_eq!(request(&selection, true), expect);
-    }
 
     // Goal: it is clear what was done, or would be.
     #[test]

@@ -14,12 +14,12 @@ pub(super) fn seqs(ranges: &[(u64, u64)]) -> String {
 }
 
 /// `1 event`, `2,000 events`.
-pub(super) fn events(number: u64) -> String {
+pub(in crate::cli) fn events(number: u64) -> String {
     if number == 1 { "1 event".to_owned() } else { format!("{} events", count(number)) }
 }
 
 /// RFC 3339, to the millisecond.
-pub(super) fn moment(unix_ms: u64) -> String {
+pub(in crate::cli) fn moment(unix_ms: u64) -> String {
     let time = i64::try_from(unix_ms).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
     format!("{:.3}", time.unwrap_or(jiff::Timestamp::UNIX_EPOCH))
 }

@@ -65,6 +65,12 @@ pub(super) async fn post(client: &Client, target: &str) -> Result<Bytes, Failure
     if reply.status.is_success() { Ok(reply.body) } else { Err(refused(client, &reply)) }
 }
 
+/// Asks a relay to remove something, or says why it was not removed.
+pub(super) async fn delete(client: &Client, target: &str) -> Result<Bytes, Failure> {
+    let reply = client.delete(target).await?;
+    if reply.status.is_success() { Ok(reply.body) } else { Err(refused(client, &reply)) }
+}
+
 /// Reads the JSON that a relay sent.
 pub(super) fn parse<T: DeserializeOwned>(client: &Client, body: &[u8]) -> Result<T, Failure> {
     serde_json::from_slice(body).map_err(|error| {

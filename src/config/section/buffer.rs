@@ -1,8 +1,18 @@
 //! `[buffer]`
 
-use super::super::kind::{Count, FilePath, OrAuto, OrNone, Size, Switch};
+use super::super::kind::{Count, FilePath, OneOf, OrAuto, OrNone, Size, Switch};
 use super::section;
 use std::path::PathBuf;
+
+/// What to do when there is no room for another dead letter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WhenFull {
+    /// Wait.
+    #[default]
+    Block,
+    /// Remove the oldest.
+    DropOldest,
+}
 
 section! {
     /// The disk buffer between the application and Kafka.
@@ -19,6 +29,13 @@ section! {
         /// Size of one segment file; a request is never split over two. At most a quarter of `max_bytes`, so that space comes free in
         /// steps. `"auto"`: chosen from `max_bytes`.
         segment_bytes: Option<u64> = None, OrAuto(Size { min: 64 << 10, max: 1 << 30 });
+
+        /// Bytes of `max_bytes` set apart for dead letters. `"auto"`: a thirty-second of it, from 64 KiB to 256 MiB.
+        dead_letter_bytes: Option<u64> = None, OrAuto(Size { min: 64 << 10, max: 1 << 40 });
+
+        /// What happens when they are full. `"block"`: the drain waits until some are retried or purged; `"drop-oldest"`: the oldest are
+        /// removed for good, and counted.
+        dead_letters_full: WhenFull = WhenFull::Block, OneOf(&[("block", WhenFull::Block), ("drop-oldest", WhenFull::DropOldest)]);
 
         /// Free space to leave on the volume for everybody else.
         min_free_bytes: u64 = 64 << 20, Size { min: 0, max: 1 << 50 };

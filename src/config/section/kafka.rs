@@ -1,8 +1,18 @@
 //! `[kafka]`
 
-use super::super::kind::{Properties, brokers, topic};
+use super::super::kind::{OneOf, Properties, brokers, topic};
 use super::section;
 use std::collections::BTreeMap;
+
+/// What to do with an event that Kafka refuses for what it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnRejected {
+    /// Keep it as a dead letter and go on.
+    #[default]
+    DeadLetter,
+    /// Wait, and try it again.
+    Block,
+}
 
 section! {
     /// Kafka, for what must not be lost.
@@ -16,6 +26,10 @@ section! {
         /// librdkafka producer properties: any but those that the guarantees rest on. File, environment and flags add up, entry by
         /// entry. Values of passwords and keys are never printed.
         properties: BTreeMap<String, String> = BTreeMap::new(), Properties;
+
+        /// What becomes of an event that Kafka will never take. `"dead-letter"`: it is set aside with the reason, and the rest goes on;
+        /// `"block"`: everything waits behind it.
+        on_rejected: OnRejected = OnRejected::DeadLetter, OneOf(&[("dead-letter", OnRejected::DeadLetter), ("block", OnRejected::Block)]);
     }
     only {
         /// What a consumer can see: every event at least once, and a repeated one is recognisable.

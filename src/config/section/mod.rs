@@ -10,9 +10,9 @@ mod shutdown;
 
 use super::key::{Key, section};
 
-pub use buffer::BufferConfig;
+pub use buffer::{BufferConfig, WhenFull};
 pub use ingest::{AckLevel, IngestConfig};
-pub use kafka::KafkaConfig;
+pub use kafka::{KafkaConfig, OnRejected};
 pub use log::{LogConfig, LogFormat};
 pub use ops::OpsConfig;
 pub use redis::{NotifyMode, RedisConfig};

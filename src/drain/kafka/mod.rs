@@ -29,6 +29,9 @@ pub use settings::{BuildError, check_properties, client_config as producer_setti
 
 /// Taking a handle apart can block inside librdkafka, so it happens on a thread of its own; no more than this many at once.
 const MAX_CLOSING: usize = 4;
+/// librdkafka's own, and the least that is worth a request.
+const DEFAULT_BATCH_BYTES: u64 = 1_000_000;
+const MIN_BATCH_BYTES: u64 = 4096;
 /// Events served per poll before the reports are looked at; one event carries the reports of one batch.
 const MAX_EVENTS_PER_POLL: usize = 256;
 /// How often to look for the first report while waiting. Not the wait of rdkafka's own `poll`: that one spins through the last
@@ -42,6 +45,8 @@ pub struct KafkaFactory {
     /// Made while building, so that settings which librdkafka refuses are found before anything runs.
     first: Option<KafkaSink>,
     closing: Arc<()>,
+    /// What later handles are limited to, once batches were found too large.
+    batch_bytes: Option<u64>,
 }
 
 impl KafkaFactory {
@@ -49,7 +54,7 @@ impl KafkaFactory {
     pub(super) fn build(config: &KafkaConfig, relay_id: &str) -> Result<Self, BuildError> {
         let client = settings::client_config(config, relay_id)?;
         let recorder = Recorder::new(settings::topic(config)?, relay_id);
-        let mut factory = Self { client, recorder, first: None, closing: Arc::new(()) };
+        let mut factory = Self { client, recorder, first: None, closing: Arc::new(()), batch_bytes: None };
         factory.first = Some(factory.open().map_err(BuildError::from)?);
         Ok(factory)
     }
@@ -76,6 +81,14 @@ impl SinkFactory for KafkaFactory {
             let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::CriticalSystemResource);
             Refusal::new(code, format!("cannot make a Kafka handle: {error}"))
         })
+    }
+
+    fn halve_batches(&mut self) -> u64 {
+        let set = || self.client.get("batch.size").and_then(|text| text.parse().ok());
+        let bytes = (self.batch_bytes.or_else(set).unwrap_or(DEFAULT_BATCH_BYTES) / 2).max(MIN_BATCH_BYTES);
+        self.batch_bytes = Some(bytes);
+        let _ = self.client.set("batch.size", bytes.to_string());
+        bytes
     }
 }
 

@@ -11,7 +11,8 @@ use super::super::stats::{DrainState, DrainStats};
 use super::super::stop::{DrainReport, DrainStop};
 use super::super::{Drain, DrainHandles};
 use super::*;
-use crate::buffer::{Leased, ReadError};
+use crate::buffer::{DeadLetter, DeadLetterError, Leased, ReadError};
+use crate::config::OnRejected;
 use crate::event::{BatchBuilder, EventParts, Field};
 use crate::lifecycle::AckWaiters;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -62,6 +63,10 @@ impl Source for OneFrame {
 
     fn ack(&mut self, seqs: &[Seq]) -> usize {
         seqs.iter().filter(|seq| self.booked.insert(seq.0)).count()
+    }
+
+    fn dead_letter(&mut self, letter: &DeadLetter) -> Result<(), DeadLetterError> {
+        panic!("event {} was given up", letter.seq)
     }
 
     fn rewind(&mut self) {
@@ -119,7 +124,9 @@ impl Running {
             stop: stop.clone(),
         };
         let factory = KafkaFactory::build(config, RELAY).unwrap();
-        let thread = std::thread::spawn(move || Drain::assemble(source, factory, SystemClock, handles, fastrand::Rng::with_seed(1)).run());
+        let thread = std::thread::spawn(move || {
+            Drain::assemble(source, factory, SystemClock, handles, OnRejected::Block, fastrand::Rng::with_seed(1)).run()
+        });
         Self { stats, stop, thread }
     }
 

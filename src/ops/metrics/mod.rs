@@ -27,6 +27,8 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 pub enum Kind {
     /// Only rises, from 0 at the start of the process.
     Counter,
+    /// Only rises, where a gauge has the name that a counter's family would have: OpenMetrics calls it unknown.
+    Tally,
     /// Rises and falls.
     Gauge,
     /// Durations in fixed buckets.
@@ -77,7 +79,7 @@ impl Metric {
         let suffix = match self.kind {
             Kind::Counter => "_total",
             Kind::Info => "_info",
-            Kind::Gauge | Kind::Histogram => "",
+            Kind::Gauge | Kind::Histogram | Kind::Tally => "",
         };
         self.name.strip_suffix(suffix).unwrap_or(self.name)
     }
@@ -124,6 +126,7 @@ impl Kind {
     pub const fn label(self) -> &'static str {
         match self {
             Self::Counter => "counter",
+            Self::Tally => "unknown",
             Self::Gauge => "gauge",
             Self::Histogram => "histogram",
             Self::Info => "info",
@@ -133,6 +136,7 @@ impl Kind {
     const fn metric_type(self) -> MetricType {
         match self {
             Self::Counter => MetricType::Counter,
+            Self::Tally => MetricType::Unknown,
             Self::Gauge => MetricType::Gauge,
             Self::Histogram => MetricType::Histogram,
             Self::Info => MetricType::Info,

@@ -2,6 +2,7 @@
 
 use super::{Kind, Metric, Samples, Value};
 use crate::buffer::BufferSnapshot;
+use crate::buffer::dead_letters::Usage;
 use crate::drain::{BLOCK_REASONS, DrainState};
 use crate::ops::health::Degraded;
 use crate::ops::status::{NotifyStatus, StatusSnapshot};
@@ -239,6 +240,54 @@ pub static TABLE: &[Metric] = &[
         },
     },
     Metric {
+        name: "dualstream_drain_paused",
+        kind: Kind::Gauge,
+        unit: None,
+        help: "1 while an operator has paused the drain",
+        labels: &[],
+        read: |s| Samples::One(Value::Count((s.drain.state == DrainState::Paused).into())),
+    },
+    Metric {
+        name: "dualstream_dead_letters",
+        kind: Kind::Gauge,
+        unit: None,
+        help: "Events that Kafka will never take, kept until they are retried or purged",
+        labels: &[],
+        read: |s| dead_letters(s, |usage| usage.count),
+    },
+    Metric {
+        name: "dualstream_dead_letters_bytes",
+        kind: Kind::Gauge,
+        unit: BYTES,
+        help: "Disk allocated for dead letters",
+        labels: &[],
+        read: |s| dead_letters(s, |usage| usage.bytes),
+    },
+    Metric {
+        name: "dualstream_dead_letters_max_bytes",
+        kind: Kind::Gauge,
+        unit: BYTES,
+        help: "The bound on it",
+        labels: &[],
+        read: |s| dead_letters(s, |usage| usage.max_bytes),
+    },
+    Metric {
+        name: "dualstream_dead_letters_total",
+        kind: Kind::Tally,
+        unit: None,
+        help: "Events given up as dead letters, by what Kafka refused them for",
+        labels: &["reason"],
+        read: |s| each(&s.drain.dead_lettered),
+    },
+    Metric {
+        name: "dualstream_dead_letters_dropped_total",
+        kind: Kind::Counter,
+        unit: None,
+        help: "Dead letters removed for want of room (buffer.dead_letters_full = \"drop-oldest\")",
+        labels: &[],
+        read: |s| dead_letters(s, |usage| usage.dropped),
+    },
+    Metric {
         name: "dualstream_notify_up",
         kind: Kind::Gauge,
         unit: None,
@@ -298,6 +347,10 @@ fn each<K: Display>(counts: &BTreeMap<K, u64>) -> Samples {
 
 fn buffer(snapshot: &StatusSnapshot, read: fn(&BufferSnapshot) -> Value) -> Samples {
     snapshot.buffer.as_ref().map_or(Samples::Absent, |buffer| Samples::One(read(buffer)))
+}
+
+fn dead_letters(s: &StatusSnapshot, read: fn(&Usage) -> u64) -> Samples {
+    s.dead_letters.as_ref().map_or(Samples::Absent, |usage| Samples::One(Value::Count(read(usage))))
 }
 
 fn notify(snapshot: &StatusSnapshot, read: fn(&NotifyStatus) -> Samples) -> Samples {

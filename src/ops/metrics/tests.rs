@@ -20,7 +20,8 @@ fn busy() -> StatusSource {
     let notify = Some(Arc::new(NotifyStats::default()));
     let source = StatusSource::new(Handles { drain, notify, ..Handles::default() });
     let buffer = FakeBuffer::shared(|buffer| (buffer.ledger.accepted, buffer.ledger.backlog) = (7, 7));
-    source.buffer_opened(buffer.clone(), buffer);
+    source.buffer_opened(buffer.clone(), buffer.clone());
+    source.keeps_dead_letters_in(buffer);
     source.serving();
     source
 }
@@ -104,7 +105,7 @@ fn what_is_not_there_is_absent() {
 fn names_follow_the_conventions() {
     for metric in TABLE {
         assert!(metric.name.starts_with("dualstream_") || metric.name.starts_with("process_"), "{}", metric.name);
-        assert_eq!(metric.kind == Kind::Counter, metric.name.ends_with("_total"), "{}", metric.name);
+        assert_eq!(matches!(metric.kind, Kind::Counter | Kind::Tally), metric.name.ends_with("_total"), "{}", metric.name);
         assert_eq!(metric.kind == Kind::Info, metric.name.ends_with("_info"), "{}", metric.name);
         assert!(metric.unit.is_none_or(|unit| metric.family().ends_with(unit)), "{}", metric.name);
         assert!(metric.labels.len() <= 1 || metric.kind == Kind::Info, "{}", metric.name);

@@ -2,13 +2,10 @@
 
 use super::super::metrics;
 use super::super::peek::{Peek, bound_values};
-use super::super::purge::Purge;
 use super::super::source::StatusSource;
 use super::authority::{Authority, Caller};
 use super::reply::{self, Reply, Verdict};
-use super::route::{self, PeekQuery, PurgeQuery, Route};
-use crate::buffer::purge::PurgeError;
-use crate::error::chain;
+use super::route::{self, PeekQuery, Route};
 use http::header::{ACCEPT, AUTHORIZATION, HOST};
 use http::{Request, StatusCode};
 use std::sync::Arc;
@@ -17,10 +14,10 @@ use tokio::sync::Semaphore;
 /// What every connection shares.
 #[derive(Debug)]
 pub(super) struct Answers {
-    source: Arc<StatusSource>,
+    pub(super) source: Arc<StatusSource>,
     authority: Authority,
     /// One look into the buffer, or change of it, at a time: it reads the disk and holds what it read.
-    peeking: Arc<Semaphore>,
+    pub(super) peeking: Arc<Semaphore>,
 }
 
 impl Answers {
@@ -52,35 +49,12 @@ impl Answers {
                 Some(peek) => self.look_into_buffer(peek, query).await,
                 None => reply::starting(),
             },
-            Route::Purge(query) => match (self.authority.check(caller, header(AUTHORIZATION)), source.purge()) {
-                (Err(denied), _) => reply::denied(&denied),
-                (Ok(()), None) => reply::starting(),
-                (Ok(()), Some(purge)) => self.purge(purge, query, caller).await,
+            Route::DeadLetters(query) => self.list_dead_letters(query).await,
+            Route::DeadLetter(seq) => self.show_dead_letter(seq).await,
+            change => match self.authority.check(caller, header(AUTHORIZATION)) {
+                Err(denied) => reply::denied(&denied),
+                Ok(()) => self.change(change, caller).await,
             },
-        }
-    }
-
-    /// Changes the buffer on a thread that may block.
-    async fn purge(&self, purge: Arc<dyn Purge>, query: PurgeQuery, caller: &Caller) -> Reply {
-        let Ok(permit) = Arc::clone(&self.peeking).acquire_owned().await else { return reply::shutting_down() };
-        let who = caller.name.clone();
-        let work = tokio::task::spawn_blocking(move || {
-            let _permit = permit;
-            let PurgeQuery { selection, dry_run } = query;
-            let purged = purge.purge(&selection, dry_run);
-            // Here, not by the request: it is done, and has to be told, whether or not the client still waits.
-            match &purged {
-                Ok(purged) if dry_run => tracing::info!(who, ?selection, events = purged.events, "a purge was tried out"),
-                Ok(purged) => tracing::warn!(who, ?selection, events = purged.events, "waiting events were purged"),
-                Err(error) => tracing::warn!(who, ?selection, error = chain(error), "a purge was refused"),
-            }
-            purged
-        });
-        match work.await {
-            Ok(Ok(purged)) => reply::json(StatusCode::OK, &purged),
-            Ok(Err(error @ PurgeError::TooScattered { .. })) => reply::problem(StatusCode::CONFLICT, "too-scattered", &chain(&error)),
-            Ok(Err(error)) => reply::problem(StatusCode::INTERNAL_SERVER_ERROR, "cannot-purge", &chain(&error)),
-            Err(error) => reply::problem(StatusCode::INTERNAL_SERVER_ERROR, "internal", &error.to_string()),
         }
     }
 

@@ -4,6 +4,7 @@
 
 mod answer;
 mod authority;
+mod change;
 mod connection;
 mod listener;
 mod reply;

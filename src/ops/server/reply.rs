@@ -3,6 +3,7 @@
 use super::super::health::Health;
 use super::authority::Denied;
 use super::route::RouteError;
+use crate::buffer::dead_letters::DeadLetterView;
 use crate::buffer::inspect::WaitingEvent;
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS};
@@ -96,6 +97,19 @@ struct Page<'a> {
 pub(super) fn events(events: &[WaitingEvent], limit: usize) -> Reply {
     let next_from = events.last().filter(|_| events.len() == limit).map(|event| event.seq.saturating_add(1));
     json(StatusCode::OK, &Page { events, next_from })
+}
+
+#[derive(Serialize)]
+struct DeadLetterPage<'a> {
+    dead_letters: &'a [DeadLetterView],
+    /// Where the next page begins; null at the end.
+    next_from: Option<u64>,
+}
+
+/// Dead letters and where to go on.
+pub(super) fn dead_letters(letters: &[DeadLetterView], limit: usize) -> Reply {
+    let next_from = letters.last().filter(|_| letters.len() == limit).map(|letter| letter.event.seq.saturating_add(1));
+    json(StatusCode::OK, &DeadLetterPage { dead_letters: letters, next_from })
 }
 
 /// The answer to a probe: one word, then a line per reason.

@@ -26,6 +26,12 @@ pub(super) enum Route {
     Status,
     Peek(PeekQuery),
     Purge(PurgeQuery),
+    DeadLetters(PeekQuery),
+    DeadLetter(u64),
+    PurgeDeadLetters(PurgeQuery),
+    RetryDeadLetters(PurgeQuery),
+    Pause,
+    Resume,
 }
 
 /// What of the buffer to show.
@@ -70,6 +76,16 @@ GET /readyz                                   a write would be taken now
 POST /v1/buffer/purge?from_seq=&to_seq=&source=&before_ms=&all=true&dry_run=true
                                               gives up waiting events; needs the Unix socket or the token
 
+GET /v1/dead-letters?from=&limit=&source=     events that Kafka will never take, with the reason
+GET /v1/dead-letters/SEQ                      one of them, whole
+DELETE /v1/dead-letters/SEQ                   removes it for good; like all below it needs the Unix socket or the token
+DELETE /v1/dead-letters?from_seq=&to_seq=&source=&before_ms=&all=true&dry_run=true
+POST /v1/dead-letters/retry?from_seq=&to_seq=&source=&before_ms=&all=true&dry_run=true
+                                              puts them into the buffer again, as new events
+
+POST /v1/drain/pause                          sends nothing more to Kafka until
+POST /v1/drain/resume
+
 Probes answer JSON to Accept: application/json.
 ";
 
@@ -87,16 +103,48 @@ pub(super) fn route(surface: Surface, method: &Method, host: Option<&str>, path:
         ("/", _) => Route::Index,
         ("/v1/status", _) => Route::Status,
         ("/v1/buffer/events", _) => Route::Peek(peek_query(query.unwrap_or_default())?),
-        ("/v1/buffer/purge", _) if method == Method::POST => Route::Purge(purge_query(query.unwrap_or_default())?),
-        ("/v1/buffer/purge", _) => return Err(RouteError::MethodNotAllowed("POST")),
-        _ => return Err(RouteError::NotFound),
+        (path, _) => return changeable(surface, method, host, path, query.unwrap_or_default()),
     };
-    if method != Method::GET && method != Method::HEAD && !matches!(route, Route::Purge(_)) {
+    if method != Method::GET && method != Method::HEAD {
         return Err(RouteError::MethodNotAllowed("GET, HEAD"));
     }
+    check_host(surface, host)?;
+    Ok(route)
+}
+
+/// What can be changed, and so is asked for by more methods than one.
+fn changeable(surface: Surface, method: &Method, host: Option<&str>, path: &str, query: &str) -> Result<Route, RouteError> {
+    let (post, delete) = (method == Method::POST, method == Method::DELETE);
+    let get = method == Method::GET || method == Method::HEAD;
+    let route = match path {
+        "/v1/buffer/purge" if post => Route::Purge(purge_query(query)?),
+        "/v1/dead-letters" if get => Route::DeadLetters(peek_query(query)?),
+        "/v1/dead-letters" if delete => Route::PurgeDeadLetters(purge_query(query)?),
+        "/v1/dead-letters" => return Err(RouteError::MethodNotAllowed("GET, HEAD, DELETE")),
+        "/v1/dead-letters/retry" if post => Route::RetryDeadLetters(purge_query(query)?),
+        "/v1/drain/pause" if post => Route::Pause,
+        "/v1/drain/resume" if post => Route::Resume,
+        "/v1/buffer/purge" | "/v1/dead-letters/retry" | "/v1/drain/pause" | "/v1/drain/resume" => {
+            return Err(RouteError::MethodNotAllowed("POST"));
+        }
+        _ => {
+            let seq = path.strip_prefix("/v1/dead-letters/").and_then(|seq| seq.parse().ok()).ok_or(RouteError::NotFound)?;
+            let selection = Selection { from_seq: seq, to_seq: Some(seq), ..Selection::default() };
+            match (get, delete) {
+                (true, _) => Route::DeadLetter(seq),
+                (_, true) => Route::PurgeDeadLetters(PurgeQuery { selection, dry_run: false }),
+                _ => return Err(RouteError::MethodNotAllowed("GET, HEAD, DELETE")),
+            }
+        }
+    };
+    check_host(surface, host)?;
+    Ok(route)
+}
+
+fn check_host(surface: Surface, host: Option<&str>) -> Result<(), RouteError> {
     match host {
         Some(host) if surface == Surface::Loopback && !is_local(host) => Err(RouteError::ForeignHost(host.to_owned())),
-        _ => Ok(route),
+        _ => Ok(()),
     }
 }
 
@@ -192,9 +240,10 @@ mod tests {
     #[test]
     fn the_index_is_complete() {
         for path in INDEX.lines().filter_map(|line| line.strip_prefix("GET ")).filter_map(|line| line.split([' ', '?']).next()) {
-            assert!(get(Surface::Loopback, path).is_ok(), "{path}");
+            let path = path.replace("SEQ", "7");
+            assert!(get(Surface::Loopback, &path).is_ok(), "{path}");
         }
-        assert_eq!(INDEX.matches("GET ").count(), 6);
+        assert_eq!(INDEX.matches("GET ").count(), 8);
     }
 
     // Goal: a wrong question is answered with what is wrong about it.

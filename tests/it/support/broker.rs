@@ -41,6 +41,19 @@ impl Ports {
     }
 }
 
+impl Ports {
+    /// Properties of a node with a second listener at `inner`, which clients are told to find at `outer`: a proxy.
+    pub fn proxied(&self, inner: &str, outer: &str) -> [(&'static str, String); 4] {
+        let (client, controller) = (ports::address(self.client), ports::address(self.controller));
+        [
+            ("listeners", format!("PLAINTEXT://{client},PROXIED://{inner},CONTROLLER://{controller}")),
+            ("advertised.listeners", format!("PLAINTEXT://{client},PROXIED://{outer}")),
+            ("listener.security.protocol.map", "PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT".to_owned()),
+            ("inter.broker.listener.name", "PLAINTEXT".to_owned()),
+        ]
+    }
+}
+
 impl Broker {
     /// Writes the configuration of node `index` of `cluster` below `dir` and formats its storage. `extra` overrides.
     pub fn create(dir: &Path, cluster: &[Ports], index: usize, extra: &[(&str, &str)]) -> Self {
@@ -64,6 +77,15 @@ impl Broker {
         let mut java = self.java();
         java.arg("kafka.Kafka").arg(self.config());
         *process = Some(Process::spawn(&format!("broker {}", self.id), &java));
+    }
+
+    /// Runs one of Kafka's own tools, such as `kafka.admin.AclCommand`, to its end.
+    pub fn tool(&self, class: &str, words: &[&str]) {
+        let mut java = self.java();
+        java.arg(class).args(["--bootstrap-server", &self.address]).args(words);
+        let process = Process::spawn(class, &java);
+        let status = process.wait_exit(Duration::from_secs(120));
+        assert!(status.success(), "{class} {words:?}:\n{}", process.tail(50));
     }
 
     /// SIGTERM: it hands its partitions over and says goodbye.

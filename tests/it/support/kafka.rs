@@ -12,6 +12,8 @@ use tempfile::TempDir;
 
 use super::{
     broker::{Broker, Ports},
+    ports,
+    proxy::Proxy,
     scratch, wait,
 };
 
@@ -46,6 +48,24 @@ impl Kafka {
         let kafka = Self { brokers, _dir: dir };
         kafka.start_all();
         kafka
+    }
+
+    /// A single broker that relays reach only through a proxy (its address is their `bootstrap.servers`); tests reach it directly.
+    pub fn start_proxied() -> (Self, Proxy) {
+        let dir = scratch::dir("kafka");
+        let nodes = [Ports::choose()];
+        let inner = ports::address(ports::free());
+        let proxy = Proxy::start(inner.clone());
+        let extra = nodes[0].proxied(&inner, proxy.address());
+        let extra: Vec<(&str, &str)> = extra.iter().map(|(key, value)| (*key, value.as_str())).collect();
+        let kafka = Self { brokers: vec![Broker::create(dir.path(), &nodes, 0, &extra)], _dir: dir };
+        kafka.start_all();
+        (kafka, proxy)
+    }
+
+    /// Runs one of Kafka's own tools against the cluster: its main class and its words.
+    pub fn tool(&self, class: &str, words: &[&str]) {
+        self.brokers[0].tool(class, words);
     }
 
     /// The addresses of all brokers, running or not, as `bootstrap.servers`.

@@ -14,6 +14,7 @@ pub mod wait;
 
 pub mod ports;
 pub mod process;
+pub mod proxy;
 pub mod scratch;
 pub mod spawner;
 
@@ -32,6 +33,7 @@ pub mod relay;
 pub mod relay_builder;
 pub mod socket;
 
+pub mod dense;
 pub mod disk_watch;
 pub mod load;
 pub mod mixed;

@@ -12,7 +12,7 @@ const MAY_NAME: [(&str, &[&str]); 13] = [
     ("backoff", &[]),
     ("event", &["error", "config"]),
     ("config", &["error", "event"]),
-    ("lifecycle", &["error", "event"]),
+    ("lifecycle", &["error", "sync", "event"]),
     ("shutdown", &["error", "config"]),
     ("buffer", &["error", "sync", "event", "config", "lifecycle"]),
     ("ingest", &["error", "event", "config", "lifecycle", "buffer"]),

@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::json;
 
 use super::{SOON, fixtures::nowhere};
-use crate::support::{command::dualstream, consume::read_topic, kafka::Kafka, relay::Relay, scratch, wait};
+use crate::support::{command::dualstream, consume::read_topic, dense::dense_text, kafka::Kafka, relay::Relay, scratch, wait};
 
 /// `--url` of a relay's ops listener.
 fn ops(relay: &Relay) -> String {
@@ -17,14 +17,14 @@ fn small(n: u64) -> serde_json::Value {
     json!({"id": format!("e{n}"), "type": "t", "source_type": "user", "source_id": "1", "payload": n})
 }
 
-// Goal: one event that Kafka will never take stops the line; I see which, save it, give it up, and everything behind it is delivered
+// Goal: where I want no dead letters, one event that Kafka will never take stops the line; I see which, save it, give it up, and everything behind it is delivered
 // without a restart, in order, while the books balance.
 #[test]
 fn a_poison_event_is_given_up() {
     let kafka = Kafka::shared();
     let topic = "poisoned-tools";
     kafka.create_topic(topic, 1, 1, &[("max.message.bytes", "4000")]);
-    let relay = Relay::builder().kafka(&kafka.bootstrap(), topic);
+    let relay = Relay::builder().kafka(&kafka.bootstrap(), topic).set("kafka.on_rejected", "block");
     let socket = scratch::socket_path(relay.dir(), "ops.sock");
     let relay = relay.set("ops.socket", socket.display().to_string()).start();
     let mut poison = small(3);
@@ -57,18 +57,8 @@ fn a_poison_event_is_given_up() {
     assert_eq!((&ledger["acked"], &ledger["purged"], &ledger["accepted"]), (&json!(4), &json!(1), &json!(5)), "{ledger}");
     assert!(relay.metric("conservation_error") == 0.0);
     let log = relay.json_logs();
-    let who = log.iter().find(|line| line["message"] == "waiting events were purged").expect("a change is logged");
+    let who = log.iter().find(|line| line["message"] == "a purge of waiting events was done").expect("a change is logged");
     assert!(who["who"].as_str().is_some_and(|who| who.starts_with("uid ")) && who["events"] == 1, "{who}");
-}
-
-/// Text without repetitions.
-fn dense_text(seed: u64, len: usize) -> String {
-    let mut state = seed;
-    let mut next = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        char::from(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"[usize::try_from(state >> 58).unwrap()])
-    };
-    (0..len).map(|_| next()).collect()
 }
 
 // Goal: nobody can purge through a port of this machine without the token; with it, or over the socket, it works; a changed token counts

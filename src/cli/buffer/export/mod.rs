@@ -14,9 +14,10 @@ use crate::buffer::inspect::WaitingEvent;
 use clap::Args;
 use line::line;
 use serde_json::Value;
-use sink::Sink;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+pub(in crate::cli) use sink::Sink;
 
 /// Save waiting events as NDJSON, without taking them
 #[derive(Args, Debug)]

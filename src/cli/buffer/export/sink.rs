@@ -11,7 +11,7 @@ use tempfile::NamedTempFile;
 const PIECE_BYTES: usize = 1 << 16;
 
 /// Takes lines and counts them.
-pub(super) struct Sink {
+pub(in crate::cli) struct Sink {
     file: Option<(PathBuf, BufWriter<NamedTempFile>)>,
     piece: Vec<u8>,
     limit: u64,
@@ -21,7 +21,7 @@ pub(super) struct Sink {
 
 impl Sink {
     /// A sink for at most `limit` lines.
-    pub(super) fn open(path: Option<&Path>, limit: u64) -> Result<Self, Failure> {
+    pub(in crate::cli) fn open(path: Option<&Path>, limit: u64) -> Result<Self, Failure> {
         let open = |path: &Path| {
             // Beside its final place, so that it gets there in one step.
             let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -32,12 +32,12 @@ impl Sink {
     }
 
     /// Whether nothing more is wanted.
-    pub(super) fn is_full(&self) -> bool {
+    pub(in crate::cli) fn is_full(&self) -> bool {
         self.count >= self.limit
     }
 
     /// Takes the line of an event.
-    pub(super) fn put(&mut self, seq: u64, line: &str, out: &mut Output) -> Result<(), Failure> {
+    pub(in crate::cli) fn put(&mut self, seq: u64, line: &str, out: &mut Output) -> Result<(), Failure> {
         self.count += 1;
         self.seqs = Some((self.seqs.map_or(seq, |(first, _)| first), seq));
         if let Some((path, file)) = &mut self.file {
@@ -49,7 +49,7 @@ impl Sink {
     }
 
     /// Puts the file in its place; says what was exported.
-    pub(super) fn finish(mut self, out: &mut Output) -> Result<String, Failure> {
+    pub(in crate::cli) fn finish(mut self, out: &mut Output) -> Result<String, Failure> {
         self.hand_over(out)?;
         let full = self.is_full();
         if let Some((path, file)) = self.file {

@@ -1,0 +1,187 @@
+//! The file of one dead letter. Pure.
+//!
+//! ```text
+//!   0 "DSTRMDED"   8 u32 version  12 u32 incompat (1: encrypted)  16 u32 key_id  20 u32 cause_len
+//!  24 u64 seq     32 u64 accepted_ms  40 salt[16]  56 relay_id[16]
+//!  72 u32 body_len (stored)  76 u32 body_crc (stored)  80 u32 zero  84 u32 crc32c(0..84)
+//!  96 retry mark: u64 from_seq · u32 zero · u32 crc32c(salt, from_seq)
+//! 128 body: the cause as JSON, then the record
+//! ```
+//! The retry mark is written in place before the event is appended again: with it, opening can tell whether that append happened. It lies
+//! within one sector, so it is there or it is not.
+
+use super::super::log::cipher::Keyring;
+use super::super::log::frame::{FrameHeader, Kind, SEQ_MAX, u32_at, u64_at};
+use super::super::log::segment::SegmentHeader;
+use super::{Cause, DeadLetter};
+use bytes::Bytes;
+
+/// Where the retry mark lies.
+pub(super) const MARK_AT: u64 = 96;
+/// Bytes of a retry mark.
+pub(super) const MARK_LEN: usize = 16;
+/// Where the body begins.
+pub(super) const BODY_AT: usize = 128;
+
+const MAGIC: &[u8; 8] = b"DSTRMDED";
+const VERSION: u32 = 1;
+const ENCRYPTED: u32 = 1;
+const CRC_AT: usize = 84;
+
+/// A header, verified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Header {
+    pub(super) seq: u64,
+    pub(super) body_len: u32,
+    key_id: u32,
+    cause_len: u32,
+    accepted_ms: u64,
+    salt: [u8; 16],
+    relay_id: [u8; 16],
+    body_crc: u32,
+}
+
+/// Why a file is no dead letter that can be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Problem {
+    Damaged(&'static str),
+    Locked(u32),
+}
+
+/// The whole file; `salt` is new for each.
+pub(super) fn encode(letter: &DeadLetter, keyring: &Keyring, relay_id: [u8; 16], salt: [u8; 16]) -> Vec<u8> {
+    let cause = serde_json::to_vec(&letter.cause).unwrap_or_default();
+    let key_id = keyring.writing_key_id();
+    let mut header = Header {
+        seq: letter.seq,
+        body_len: 0,
+        key_id,
+        // A cause is bounded by what librdkafka says, a record by a segment: both far below 4 GiB.
+        cause_len: u32::try_from(cause.len()).unwrap_or(u32::MAX),
+        accepted_ms: letter.accepted_ms,
+        salt,
+        relay_id,
+        body_crc: 0,
+    };
+    let mut body = cause;
+    body.extend_from_slice(&letter.record);
+    if let Some(cipher) = keyring.cipher(&header.as_segment()) {
+        body = cipher.seal(&mut header.as_frame(), body);
+    }
+    header.body_len = u32::try_from(body.len()).unwrap_or(u32::MAX);
+    header.body_crc = crc32c::crc32c(&body);
+    let mut file = header.encode();
+    file.extend_from_slice(&body);
+    file
+}
+
+/// The letter in a whole file.
+pub(super) fn decode(file: &[u8], keyring: &Keyring) -> Result<DeadLetter, Problem> {
+    let header = Header::decode(file)?;
+    let end = BODY_AT + header.body_len as usize;
+    let stored = file.get(BODY_AT..end).ok_or(Problem::Damaged("it ends too early"))?;
+    if crc32c::crc32c(stored) != header.body_crc {
+        return Err(Problem::Damaged("its checksum fails"));
+    }
+    let body = if header.key_id == 0 {
+        Bytes::copy_from_slice(stored)
+    } else {
+        let cipher = keyring.cipher(&header.as_segment()).ok_or(Problem::Locked(header.key_id))?;
+        cipher.open(&header.as_frame(), stored).ok_or(Problem::Damaged("it was changed after it was encrypted"))?
+    };
+    let cause_len = header.cause_len as usize;
+    let cause = body.get(..cause_len).ok_or(Problem::Damaged("its parts do not fit"))?;
+    let cause: Cause = serde_json::from_slice(cause).map_err(|_| Problem::Damaged("its cause is no JSON"))?;
+    Ok(DeadLetter { seq: header.seq, accepted_ms: header.accepted_ms, cause, record: body.slice(cause_len..) })
+}
+
+/// A retry mark: events appended from `from_seq` on may be this one again.
+pub(super) fn encode_mark(header: &Header, from_seq: u64) -> [u8; MARK_LEN] {
+    let mut mark = [0; MARK_LEN];
+    mark[..8].copy_from_slice(&from_seq.to_le_bytes());
+    mark[12..].copy_from_slice(&mark_crc(header, from_seq).to_le_bytes());
+    mark
+}
+
+/// From which seq on a retry may have been appended; `None` when none was begun.
+pub(super) fn decode_mark(file: &[u8], header: &Header) -> Option<u64> {
+    let at = usize::try_from(MARK_AT).ok()?;
+    let mark: &[u8; MARK_LEN] = file.get(at..)?.first_chunk()?;
+    let from_seq = u64_at(mark, 0);
+    (from_seq > 0 && u32_at(mark, 12) == mark_crc(header, from_seq)).then_some(from_seq)
+}
+
+fn mark_crc(header: &Header, from_seq: u64) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c(&header.salt), &from_seq.to_le_bytes())
+}
+
+impl Header {
+    pub(super) fn decode(file: &[u8]) -> Result<Self, Problem> {
+        let bytes: &[u8; BODY_AT] = file.first_chunk().ok_or(Problem::Damaged("it is too short"))?;
+        if &bytes[..8] != MAGIC || u32_at(bytes, CRC_AT) != crc32c::crc32c(&bytes[..CRC_AT]) {
+            return Err(Problem::Damaged("its header does not verify"));
+        }
+        if u32_at(bytes, 8) != VERSION || u32_at(bytes, 12) & !ENCRYPTED != 0 {
+            return Err(Problem::Damaged("it is from a later version"));
+        }
+        let mut header = Self {
+            seq: u64_at(bytes, 24),
+            body_len: u32_at(bytes, 72),
+            key_id: u32_at(bytes, 16),
+            cause_len: u32_at(bytes, 20),
+            accepted_ms: u64_at(bytes, 32),
+            salt: [0; 16],
+            relay_id: [0; 16],
+            body_crc: u32_at(bytes, 76),
+        };
+        header.salt.copy_from_slice(&bytes[40..56]);
+        header.relay_id.copy_from_slice(&bytes[56..72]);
+        if header.seq == 0 || header.seq > SEQ_MAX { Err(Problem::Damaged("its seq cannot be")) } else { Ok(header) }
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let mut bytes = vec![0_u8; BODY_AT];
+        bytes[..8].copy_from_slice(MAGIC);
+        bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
+        bytes[12..16].copy_from_slice(&u32::from(self.key_id != 0).to_le_bytes());
+        bytes[16..20].copy_from_slice(&self.key_id.to_le_bytes());
+        bytes[20..24].copy_from_slice(&self.cause_len.to_le_bytes());
+        bytes[24..32].copy_from_slice(&self.seq.to_le_bytes());
+        bytes[32..40].copy_from_slice(&self.accepted_ms.to_le_bytes());
+        bytes[40..56].copy_from_slice(&self.salt);
+        bytes[56..72].copy_from_slice(&self.relay_id);
+        bytes[72..76].copy_from_slice(&self.body_len.to_le_bytes());
+        bytes[76..80].copy_from_slice(&self.body_crc.to_le_bytes());
+        let crc = crc32c::crc32c(&bytes[..CRC_AT]);
+        bytes[CRC_AT..CRC_AT + 4].copy_from_slice(&crc.to_le_bytes());
+        bytes
+    }
+
+    /// The cipher's idea of a place: a segment of its own, whose key nothing else has because of the salt.
+    fn as_segment(&self) -> SegmentHeader {
+        SegmentHeader {
+            segment_id: self.seq,
+            base_seq: self.seq,
+            salt: self.salt,
+            relay_id: self.relay_id,
+            created_ms: self.accepted_ms,
+            capacity: 0,
+            key_id: self.key_id,
+        }
+    }
+
+    /// The parts that encryption binds: the seq and when it was accepted.
+    fn as_frame(&self) -> FrameHeader {
+        FrameHeader {
+            first_seq: self.seq,
+            durable_seq: 0,
+            accepted_ms: self.accepted_ms,
+            count: 1,
+            len: self.body_len,
+            payload_crc: self.body_crc,
+            frame_no: 0,
+            kind: Kind::Data,
+            encrypted: true,
+        }
+    }
+}

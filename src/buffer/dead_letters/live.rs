@@ -1,0 +1,161 @@
+//! The dead letters of the buffer that this process has open: for operators, beside the drain that adds to them.
+
+use super::super::AppendOptions;
+use super::super::appender::Appender;
+use super::super::purge::{Purged, Selection};
+use super::super::shared::{Shared, lock};
+use super::{DeadLetter, DeadLetterError, Usage, select};
+use crate::event::{BatchBuilder, Seq};
+use crate::sync::Mutex;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Most letters, and bytes of their records, that are appended again as one batch.
+const RETRY_LETTERS: usize = 500;
+const RETRY_BYTES: u64 = 1 << 20;
+/// How long a retry waits for room in the buffer.
+const ROOM_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The dead letters, for operators; clones share them.
+#[derive(Clone, Debug)]
+pub struct DeadLetters {
+    shared: Arc<Shared>,
+    /// One change at a time: two retries must not append the same letter twice.
+    changing: Arc<Mutex<()>>,
+}
+
+/// What a retry did, or would do.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retried {
+    /// How many events were appended again.
+    pub events: u64,
+    /// The lowest new seq among them.
+    pub first_seq: Option<u64>,
+    /// The highest.
+    pub last_seq: Option<u64>,
+}
+
+impl DeadLetters {
+    pub(in crate::buffer) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, changing: Arc::default() }
+    }
+
+    /// How many there are.
+    pub fn usage(&self) -> Usage {
+        self.shared.dead_letters.usage()
+    }
+
+    /// One letter; `None` when there is none of that seq.
+    ///
+    /// # Errors
+    /// [`DeadLetterError`]
+    pub fn get(&self, seq: u64) -> Result<Option<DeadLetter>, DeadLetterError> {
+        self.shared.dead_letters.get(seq)
+    }
+
+    /// Shows letters in seq order, from `from` on, until `show` returns `false`.
+    ///
+    /// # Errors
+    /// [`DeadLetterError`]
+    pub fn list(&self, from: u64, show: &mut dyn FnMut(&DeadLetter) -> bool) -> Result<(), DeadLetterError> {
+        for seq in self.shared.dead_letters.seqs(from, usize::MAX) {
+            if let Some(letter) = self.get(seq)?
+                && !show(&letter)
+            {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the letters of a selection for good, or says what that would do. Blocks.
+    ///
+    /// # Errors
+    /// [`DeadLetterError`]
+    pub fn purge(&self, selection: &Selection, dry_run: bool) -> Result<Purged, DeadLetterError> {
+        let _alone = lock(&self.changing);
+        let seqs = self.selected(selection)?;
+        if !dry_run && !seqs.is_empty() {
+            self.until_ends_are_on_disk()?;
+            self.shared.dead_letters.remove(&seqs)?;
+        }
+        Ok(Purged { events: seqs.len() as u64, first_seq: seqs.first().copied(), last_seq: seqs.last().copied() })
+    }
+
+    /// Appends the events of a selection again, in the order of their old seqs, and removes the letters; or says what that would do. Blocks.
+    /// Must be called from a thread that may block, in the context of a tokio runtime.
+    ///
+    /// # Errors
+    /// [`DeadLetterError`]; what was appended before it stays appended, and is no dead letter any more.
+    pub fn retry(&self, selection: &Selection, dry_run: bool) -> Result<Retried, DeadLetterError> {
+        let _alone = lock(&self.changing);
+        let seqs = self.selected(selection)?;
+        if dry_run || seqs.is_empty() {
+            return Ok(Retried { events: seqs.len() as u64, ..Retried::default() });
+        }
+        self.until_ends_are_on_disk()?;
+        let appender = Appender::new(Arc::clone(&self.shared));
+        let mut retried = Retried::default();
+        let mut rest = seqs.as_slice();
+        while !rest.is_empty() {
+            let (letters, taken) = self.take(rest, appender.max_batch_bytes().min(RETRY_BYTES))?;
+            if !letters.is_empty() {
+                self.append(&appender, &letters, &mut retried)?;
+            }
+            rest = &rest[taken..];
+        }
+        Ok(retried)
+    }
+
+    /// The next letters that make a batch, and how many seqs they stand for; at least one.
+    fn take(&self, seqs: &[u64], max_bytes: u64) -> Result<(Vec<DeadLetter>, usize), DeadLetterError> {
+        let (mut letters, mut taken, mut bytes) = (Vec::new(), 0, 0);
+        for seq in seqs.iter().take(RETRY_LETTERS) {
+            let letter = self.get(*seq)?;
+            let len = letter.as_ref().map_or(0, |letter| letter.record.len() as u64);
+            if taken > 0 && bytes + len > max_bytes {
+                break;
+            }
+            bytes += len;
+            taken += 1;
+            letters.extend(letter);
+        }
+        Ok((letters, taken))
+    }
+
+    fn append(&self, appender: &Appender, letters: &[DeadLetter], retried: &mut Retried) -> Result<(), DeadLetterError> {
+        let from_seq = lock(&self.shared.marks).durable + 1;
+        let mut batch = BatchBuilder::default();
+        for letter in letters {
+            self.shared.dead_letters.begin_retry(letter.seq, from_seq)?;
+            batch.push_record(&letter.record);
+        }
+        let options = AppendOptions { deadline: Instant::now() + ROOM_TIMEOUT, receipts: None };
+        let runtime = tokio::runtime::Handle::try_current().map_err(|error| DeadLetterError::NotDurable(error.to_string()))?;
+        let appended = runtime.block_on(appender.append(batch.finish(), options)).map_err(DeadLetterError::NotTaken)?;
+        let seqs: Vec<u64> = letters.iter().map(|letter| letter.seq).collect();
+        self.shared.dead_letters.remove(&seqs)?;
+        let Seq(first) = appended.first_seq;
+        let _ = retried.first_seq.get_or_insert(first);
+        retried.last_seq = Some(first + u64::from(appended.count) - 1);
+        retried.events += u64::from(appended.count);
+        Ok(())
+    }
+
+    fn selected(&self, selection: &Selection) -> Result<Vec<u64>, DeadLetterError> {
+        let mut seqs = select(&*self.shared.storage, &self.shared.keyring, selection)?;
+        // Not one whose name is there and whose end is not booked yet.
+        let known = |seq: &u64| self.shared.dead_letters.holds(*seq);
+        seqs.retain(known);
+        Ok(seqs)
+    }
+
+    /// Waits until a crash cannot bring back, as waiting, what is a dead letter now.
+    fn until_ends_are_on_disk(&self) -> Result<(), DeadLetterError> {
+        let dead_lettered = lock(&self.shared.marks).ends.dead_lettered;
+        self.shared.poke_keeper();
+        let until = self.shared.until_on_disk(|ends| ends.dead_lettered >= dead_lettered);
+        until.map_err(DeadLetterError::NotDurable)
+    }
+}

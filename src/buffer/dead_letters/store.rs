@@ -1,0 +1,335 @@
+//! The directory of the dead letters: written, listed, read, removed.
+//!
+//! Order, which nothing may change: a file is synced before it gets its name, the name is synced before its event counts as ended; a name is
+//! removed for good only after the cursor on disk knows of the end (the callers see to that).
+
+use super::super::log::cipher::Keyring;
+use super::super::log::quarantine;
+use super::super::log::recovery::random_bytes;
+use super::super::log::storage::{OpenMode, Storage, read_full, write_full};
+use super::super::purge::Selection;
+use super::super::shared::lock;
+use super::format::{self, BODY_AT, Header, MARK_AT, Problem};
+use super::{DeadLetter, DeadLetterError, Usage};
+use crate::config::WhenFull;
+use crate::sync::Mutex;
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+
+/// The directory under the buffer's.
+pub(in crate::buffer) const DEAD_LETTERS_DIR: &str = "dead-letters";
+const SUFFIX: &str = ".dead";
+/// A file that is being written.
+const NEW_NAME: &str = "dead-letters/new";
+/// Files take whole blocks.
+const BLOCK: u64 = 4096;
+
+/// The dead letters of an open buffer.
+#[derive(Debug)]
+pub(in crate::buffer) struct Store {
+    storage: Arc<dyn Storage>,
+    keyring: Keyring,
+    relay_id: [u8; 16],
+    max_bytes: u64,
+    when_full: WhenFull,
+    index: Mutex<Index>,
+}
+
+/// What is there; an entry is 16 bytes, and a file takes a block of the budget.
+#[derive(Debug, Default)]
+struct Index {
+    bytes_of: BTreeMap<u64, u64>,
+    bytes: u64,
+    dropped: u64,
+}
+
+/// What opening found.
+#[derive(Debug, Default)]
+pub(in crate::buffer) struct Survey {
+    /// The seqs of all dead letters, damaged ones included, in order.
+    pub(in crate::buffer) seqs: Vec<u64>,
+    /// Retries that were begun: the letter's seq, and the seq from which on it may stand in the log again.
+    pub(in crate::buffer) retries: Vec<(u64, u64)>,
+    /// Damaged ones that were moved to quarantine.
+    pub(in crate::buffer) quarantined: u64,
+}
+
+/// Removes what was never finished, and sets aside what does not verify. Under the lock.
+pub(in crate::buffer) fn survey(storage: &dyn Storage) -> Result<Survey, DeadLetterError> {
+    let mut survey = Survey::default();
+    let names = storage.list(DEAD_LETTERS_DIR).unwrap_or_default();
+    if names.iter().any(|name| NEW_NAME.ends_with(&format!("/{name}"))) {
+        storage.remove(NEW_NAME).map_err(|source| failed(storage, "remove", NEW_NAME, source))?;
+    }
+    for seq in seqs_in(&names) {
+        survey.seqs.push(seq);
+        let name = name_of(seq);
+        match verify(storage, seq) {
+            Ok(Some(from_seq)) => survey.retries.push((seq, from_seq)),
+            Ok(None) => {}
+            Err(DeadLetterError::Damaged { what, .. }) => {
+                tracing::error!(seq, what, "a dead letter is damaged: its file is moved to quarantine");
+                survey.quarantined += 1;
+                let plain = name.rsplit('/').next().unwrap_or(&name);
+                let aside = || {
+                    storage.create_dir(quarantine::QUARANTINE_DIR)?;
+                    storage.rename(&name, &format!("{}/{:013}-{plain}", quarantine::QUARANTINE_DIR, storage.now_ms()))?;
+                    storage.sync_dir(quarantine::QUARANTINE_DIR)?;
+                    storage.sync_dir(DEAD_LETTERS_DIR)
+                };
+                aside().map_err(|source| failed(storage, "set aside", &name, source))?;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(survey)
+}
+
+/// Checks a whole file but for what only its key can tell; returns its retry mark.
+fn verify(storage: &dyn Storage, seq: u64) -> Result<Option<u64>, DeadLetterError> {
+    let bytes = load(storage, seq)?;
+    match format::decode(&bytes, &Keyring::default()) {
+        Ok(_) | Err(Problem::Locked(_)) => {}
+        Err(Problem::Damaged(what)) => return Err(damaged(storage, seq, what)),
+    }
+    let header = Header::decode(&bytes).ok().filter(|header| header.seq == seq);
+    let header = header.ok_or_else(|| damaged(storage, seq, "it is not what its name says"))?;
+    Ok(format::decode_mark(&bytes, &header))
+}
+
+impl Store {
+    /// The letters that a survey found.
+    pub(in crate::buffer) fn new(
+        storage: Arc<dyn Storage>,
+        keyring: Keyring,
+        relay_id: [u8; 16],
+        max_bytes: u64,
+        when_full: WhenFull,
+    ) -> Self {
+        let mut index = Index::default();
+        for seq in seqs(&*storage) {
+            index.insert(seq, allocated(&*storage, seq));
+        }
+        Self { storage, keyring, relay_id, max_bytes, when_full, index: Mutex::new(index) }
+    }
+
+    /// Keeps a letter for good; one of that seq that is there already stays.
+    pub(in crate::buffer) fn add(&self, letter: &DeadLetter) -> Result<(), DeadLetterError> {
+        if lock(&self.index).bytes_of.contains_key(&letter.seq) {
+            return Ok(());
+        }
+        let file = format::encode(letter, &self.keyring, self.relay_id, random_bytes(&*self.storage));
+        self.make_room((file.len() as u64).next_multiple_of(BLOCK))?;
+        let name = name_of(letter.seq);
+        let fail = |action| move |source| failed(&*self.storage, action, DEAD_LETTERS_DIR, source);
+        self.storage.create_dir(DEAD_LETTERS_DIR).map_err(fail("create"))?;
+        self.write_new(&file).map_err(fail("write into"))?;
+        self.storage.rename(NEW_NAME, &name).map_err(fail("rename in"))?;
+        // The directory itself is new at the first one.
+        self.storage.sync_dir("").and_then(|()| self.storage.sync_dir(DEAD_LETTERS_DIR)).map_err(fail("sync"))?;
+        let bytes = allocated(&*self.storage, letter.seq);
+        lock(&self.index).insert(letter.seq, bytes);
+        Ok(())
+    }
+
+    fn write_new(&self, bytes: &[u8]) -> io::Result<()> {
+        // What a failed attempt left may be longer.
+        if self.storage.list(DEAD_LETTERS_DIR)?.iter().any(|name| NEW_NAME.ends_with(&format!("/{name}"))) {
+            self.storage.remove(NEW_NAME)?;
+        }
+        let file = self.storage.open(NEW_NAME, OpenMode::Create)?;
+        write_full(&*file, bytes, 0)?;
+        file.sync_data()
+    }
+
+    fn make_room(&self, need: u64) -> Result<(), DeadLetterError> {
+        loop {
+            let (bytes, oldest) = {
+                let index = lock(&self.index);
+                (index.bytes, index.bytes_of.keys().next().copied())
+            };
+            if bytes + need <= self.max_bytes {
+                return Ok(());
+            }
+            let Some(oldest) = oldest.filter(|_| self.when_full == WhenFull::DropOldest && need <= self.max_bytes) else {
+                return Err(DeadLetterError::Full { need, bytes, max_bytes: self.max_bytes });
+            };
+            tracing::error!(seq = oldest, "the dead letters are full: the oldest is removed for good (buffer.dead_letters_full)");
+            self.remove(&[oldest])?;
+            lock(&self.index).dropped += 1;
+        }
+    }
+
+    /// Removes letters for good.
+    pub(in crate::buffer) fn remove(&self, seqs: &[u64]) -> Result<(), DeadLetterError> {
+        let removed = remove(&*self.storage, seqs);
+        let mut index = lock(&self.index);
+        for seq in seqs.iter().filter(|seq| removed.is_ok() || !exists(&*self.storage, **seq)) {
+            index.remove(*seq);
+        }
+        removed
+    }
+
+    /// Notes, durably, that a letter's event is appended again, at `from_seq` or later.
+    pub(in crate::buffer) fn begin_retry(&self, seq: u64, from_seq: u64) -> Result<(), DeadLetterError> {
+        let name = name_of(seq);
+        let fail = |source| failed(&*self.storage, "write", &name, source);
+        let file = self.storage.open(&name, OpenMode::ReadWrite).map_err(fail)?;
+        let mut front = vec![0; BODY_AT];
+        let read = read_full(&*file, &mut front, 0).map_err(fail)?;
+        let header = Header::decode(&front[..read]).map_err(|_| damaged(&*self.storage, seq, "its header does not verify"))?;
+        write_full(&*file, &format::encode_mark(&header, from_seq), MARK_AT).map_err(fail)?;
+        file.sync_data().map_err(fail)
+    }
+
+    /// One letter; `None` when there is none of that seq.
+    pub(in crate::buffer) fn get(&self, seq: u64) -> Result<Option<DeadLetter>, DeadLetterError> {
+        if lock(&self.index).bytes_of.contains_key(&seq) { read(&*self.storage, &self.keyring, seq) } else { Ok(None) }
+    }
+
+    /// Whether there is one of that seq.
+    pub(in crate::buffer) fn holds(&self, seq: u64) -> bool {
+        lock(&self.index).bytes_of.contains_key(&seq)
+    }
+
+    /// The seqs from `from` on, in order, at most `limit`.
+    pub(in crate::buffer) fn seqs(&self, from: u64, limit: usize) -> Vec<u64> {
+        lock(&self.index).bytes_of.range(from..).map(|(seq, _)| *seq).take(limit).collect()
+    }
+
+    pub(in crate::buffer) fn usage(&self) -> Usage {
+        let index = lock(&self.index);
+        Usage { count: index.bytes_of.len() as u64, bytes: index.bytes, max_bytes: self.max_bytes, dropped: index.dropped }
+    }
+}
+
+impl Index {
+    fn insert(&mut self, seq: u64, bytes: u64) {
+        self.bytes += bytes;
+        let before = self.bytes_of.insert(seq, bytes);
+        self.bytes -= before.unwrap_or(0);
+    }
+
+    fn remove(&mut self, seq: u64) {
+        self.bytes -= self.bytes_of.remove(&seq).unwrap_or(0);
+    }
+}
+
+/// The seqs of all dead letters in a directory, in order.
+pub(in crate::buffer) fn seqs(storage: &dyn Storage) -> Vec<u64> {
+    seqs_in(&storage.list(DEAD_LETTERS_DIR).unwrap_or_default())
+}
+
+fn seqs_in(names: &[String]) -> Vec<u64> {
+    let mut seqs: Vec<u64> = names.iter().filter_map(|name| name.strip_suffix(SUFFIX)?.parse().ok()).collect();
+    seqs.sort_unstable();
+    seqs
+}
+
+/// Bytes allocated for dead letters, and how many there are.
+pub(in crate::buffer) fn usage(storage: &dyn Storage) -> (u64, u64) {
+    let names = storage.list(DEAD_LETTERS_DIR).unwrap_or_default();
+    let bytes = |name: &String| storage.open(&format!("{DEAD_LETTERS_DIR}/{name}"), OpenMode::Read).and_then(|file| file.allocated_bytes());
+    (names.iter().filter_map(|name| bytes(name).ok()).sum(), seqs_in(&names).len() as u64)
+}
+
+/// Shows the dead letters of a directory in seq order, from `from` on, until `show` returns `false`. Takes no lock and changes nothing.
+///
+/// # Errors
+/// [`DeadLetterError`] at the first that cannot be read; one that is removed meanwhile is passed over.
+pub fn list(storage: &dyn Storage, keyring: &Keyring, from: u64, show: &mut dyn FnMut(&DeadLetter) -> bool) -> Result<(), DeadLetterError> {
+    for seq in seqs(storage).into_iter().filter(|seq| *seq >= from) {
+        if let Some(letter) = read(storage, keyring, seq)?
+            && !show(&letter)
+        {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// The seqs of a selection's letters in a directory, in order.
+///
+/// # Errors
+/// [`DeadLetterError`]
+pub(in crate::buffer) fn select(storage: &dyn Storage, keyring: &Keyring, selection: &Selection) -> Result<Vec<u64>, DeadLetterError> {
+    let mut selected = Vec::new();
+    if selection.source.is_none() && selection.before_ms.is_none() {
+        // By seq alone nothing has to be read: what cannot be read can be removed, too.
+        return Ok(seqs(storage).into_iter().filter(|seq| selection.holds(*seq, 0, None)).collect());
+    }
+    list(storage, keyring, selection.from_seq, &mut |letter| {
+        if selection.holds(letter.seq, letter.accepted_ms, letter.event().as_ref()) {
+            selected.push(letter.seq);
+        }
+        true
+    })?;
+    Ok(selected)
+}
+
+/// One letter of a directory; `None` when there is none of that seq.
+///
+/// # Errors
+/// [`DeadLetterError`]
+pub fn read(storage: &dyn Storage, keyring: &Keyring, seq: u64) -> Result<Option<DeadLetter>, DeadLetterError> {
+    let bytes = match load(storage, seq) {
+        Ok(bytes) => bytes,
+        Err(DeadLetterError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    match format::decode(&bytes, keyring) {
+        Ok(letter) => Ok(Some(letter)),
+        Err(Problem::Locked(key_id)) => Err(DeadLetterError::Locked { path: storage.dir().join(name_of(seq)), key_id }),
+        Err(Problem::Damaged(what)) => Err(damaged(storage, seq, what)),
+    }
+}
+
+/// Removes letters of a directory for good.
+///
+/// # Errors
+/// [`DeadLetterError::Io`]; some may be gone then.
+pub fn remove(storage: &dyn Storage, seqs: &[u64]) -> Result<(), DeadLetterError> {
+    for seq in seqs {
+        let name = name_of(*seq);
+        match storage.remove(&name) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(storage, "remove", &name, error)),
+            _ => {}
+        }
+    }
+    let synced = if seqs.is_empty() { Ok(()) } else { storage.sync_dir(DEAD_LETTERS_DIR) };
+    synced.map_err(|source| failed(storage, "sync", DEAD_LETTERS_DIR, source))
+}
+
+fn load(storage: &dyn Storage, seq: u64) -> Result<Vec<u8>, DeadLetterError> {
+    let name = name_of(seq);
+    let fail = |source| failed(storage, "read", &name, source);
+    let file = storage.open(&name, OpenMode::Read).map_err(fail)?;
+    // A forged length must not take all memory: nothing stored is larger than a segment.
+    let size = file.size().map_err(fail)?.min(1 << 31);
+    let mut bytes = vec![0; usize::try_from(size).unwrap_or_default()];
+    let read = read_full(&*file, &mut bytes, 0).map_err(fail)?;
+    bytes.truncate(read);
+    Ok(bytes)
+}
+
+fn exists(storage: &dyn Storage, seq: u64) -> bool {
+    storage.open(&name_of(seq), OpenMode::Read).is_ok()
+}
+
+fn allocated(storage: &dyn Storage, seq: u64) -> u64 {
+    let file = storage.open(&name_of(seq), OpenMode::Read);
+    file.and_then(|file| file.allocated_bytes()).unwrap_or(0).max(BLOCK)
+}
+
+fn name_of(seq: u64) -> String {
+    format!("{DEAD_LETTERS_DIR}/{seq:020}{SUFFIX}")
+}
+
+fn failed(storage: &dyn Storage, action: &'static str, name: &str, source: io::Error) -> DeadLetterError {
+    DeadLetterError::Io { action, path: storage.dir().join(name), source }
+}
+
+fn damaged(storage: &dyn Storage, seq: u64, what: &'static str) -> DeadLetterError {
+    DeadLetterError::Damaged { path: storage.dir().join(name_of(seq)), what }
+}
