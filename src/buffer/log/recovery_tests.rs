@@ -208,21 +208,20 @@ fn a_tail_without_a_header_still_tells_its_seqs() {
 // that it can have held.
 #[test]
 fn seqs_go_on_behind_all_that_a_lost_tail_can_have_held() {
-    let no_frame = |made: &Made, tail: &Tail| {
-        let _ = made;
+    fn no_frame(_: &Made, tail: &Tail) {
         tail.rot(9);
         tail.rot(DATA_START + 20);
-    };
-    let cut = |made: &Made, tail: &Tail| {
+    }
+    fn cut(made: &Made, tail: &Tail) {
         let path = made.storage.dir().join(&tail.segment.name);
         std::fs::OpenOptions::new().write(true).open(path).unwrap().set_len(DATA_START + 60).unwrap();
-    };
-    let replaced = |made: &Made, tail: &Tail| {
+    }
+    fn replaced(made: &Made, tail: &Tail) {
         let dir = made.storage.dir();
         let _ = std::fs::copy(dir.join(segment::segment_name(2)), dir.join(&tail.segment.name)).unwrap();
-    };
-    let cases: [(&str, &dyn Fn(&Made, &Tail)); 3] = [("no frame", &no_frame), ("cut", &cut), ("replaced", &replaced)];
-    for (case, damage) in cases {
+    }
+    let damages: [fn(&Made, &Tail); 3] = [no_frame, cut, replaced];
+    for (case, damage) in ["no frame", "cut", "replaced"].into_iter().zip(damages) {
         let (made, tail, _prepared) = with_tail();
         damage(&made, &tail);
         let found = made.recover();

@@ -96,8 +96,8 @@ pub(super) fn open(config: &Config, out: &mut Output) -> Result<Exit, Failure> {
     announce(&after.since(before, snapshot.segments, snapshot.ledger.backlog), out)?;
     let (tell, told) = mpsc::channel::<()>();
     when_input_ends(move || drop(tell))?;
-    // A dropped sender is the end.
-    let _ = told.recv();
+    // A dropped sender is the end: nothing is ever sent.
+    while told.recv().is_ok() {}
     rig.close()?;
     Ok(Exit::Done)
 }
