@@ -2,11 +2,12 @@
 //! Consumers take a seq for one that they have seen.
 //!
 //! A segment's header holds the salt of its checksums. When it is damaged, the first frame still tells the seed, because a checksum gives
-//! its seed back; what verifies with that seed says how far the seqs went. Where that cannot be read either, or the file was cut short,
-//! seqs go on behind the most that it can have held. All of these are reported as lost: possibly too many, never too few.
+//! its seed back; what verifies with that seed says how far the seqs went. Where that cannot be read either, seqs go on behind the most that
+//! the file can have held. All of these are reported as lost: possibly too many, never too few.
 //!
 //! Deliberately absent: delivering the frames of a segment without a header. That they are of this directory, and in this place, was proven
-//! by the header alone. And a last segment that is not there at all: nothing tells of it.
+//! by the header alone. And a last segment that is not there at all, or was cut off behind its header: what proves that events are gone is the
+//! cursor, as for any other damage.
 
 use super::frame::{self, HEADER_LEN};
 use super::scan::{Found, Scanner};
@@ -38,11 +39,10 @@ pub(super) fn without_header(file: &dyn StorageFile) -> Held {
     }
 }
 
-/// What an unsealed segment may hold where its scan stopped: nothing, unless the file is shorter than it was made, or the disk does not
-/// give the `len` bytes `at` which it stopped. `end` is the end of its good frames.
+/// What an unsealed segment may hold where its scan stopped: nothing, unless the disk does not give the `len` bytes `at` which it stopped.
+/// `end` is the end of its good frames.
 pub(super) fn behind_the_end(file: &dyn StorageFile, header: &SegmentHeader, end: u64, at: u64, len: u64) -> Held {
-    let is_whole = file.size().is_ok_and(|size| size >= header.capacity);
-    if is_whole && is_readable(file, at, len) { Held::UpTo(0) } else { Held::Within(header.capacity.saturating_sub(end)) }
+    if is_readable(file, at, len) { Held::UpTo(0) } else { Held::Within(header.capacity.saturating_sub(end)) }
 }
 
 /// The highest seq that may have been given out, when everything that was found or proven goes up to `known`. `capacities` are those of the

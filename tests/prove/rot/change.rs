@@ -42,11 +42,12 @@ impl Change {
         matches!(self, Change::Delete { .. } | Change::Copy { .. } | Change::Swap { .. } | Change::Unreadable { .. })
     }
 
-    /// Whether it leaves nothing in a file that tells of the last events: it is gone, or there are zeros as in what was never written. One sector
-    /// may hold the last group and the mark that proves it.
+    /// Whether it leaves nothing in a file that tells of the last events: they are cut off, or there are zeros as in what was never written. One
+    /// sector may hold the last group and the mark that proves it.
     pub fn leaves_no_trace(&self, name: &str) -> bool {
         match self {
             Change::Zero { file, sector } => file == name && *sector >= 16,
+            Change::Cut { file, len } => file == name && *len >= 92,
             Change::Delete { file } => file == name,
             _ => false,
         }
