@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/.cache/tools/bin:$(PATH)
 # Cheap first, so that a slip shows early.
 STEPS := deps fmt-check deny lint unit prove-slice fuzz-slice handover it demo-check helm-check
 
-.PHONY: help $(STEPS) test advisories prove crash-long churn-long fuzz mutants demo bench engines helm-deps helm-docs helm-check-full
+.PHONY: help $(STEPS) test advisories prove crash-long churn-long fuzz mutants demo bench start-up engines helm-deps helm-docs helm-check-full
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 17
@@ -98,6 +98,10 @@ helm-check-full: helm-deps ## helm-check, and on real processes: a pod's shutdow
 bench: ## this machine: ingest, disk, drain, end to end, memory, each beside its own ceiling (ARGS="--brokers HOST:PORT")
 	@cargo build --locked --release
 	@cargo run --locked --release --quiet -- bench $(ARGS)
+
+start-up: ## what it takes to open a buffer of 10 GiB, and of 1 GiB, after a kill and after a stop (ARGS="--start-backlog-bytes SIZE --dir DIR")
+	@cargo build --locked --release
+	@cargo run --locked --release --quiet -- bench --only start $(ARGS)
 
 engines: ## the storage engines that were compared, run again
 	@cd benches/engines && cargo run --release

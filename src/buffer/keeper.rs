@@ -231,7 +231,7 @@ impl Keeper {
     /// A disk that is full for now is a full buffer; anything else that fails here is too, until it works again.
     fn not_prepared(&mut self, spare: Option<String>, error: &io::Error, now: Instant) {
         if !std::mem::replace(&mut self.told_no_segment, true) {
-            tracing::warn!(%error, "the volume gives no further segment: the buffer counts as full until it does");
+            tracing::warn!(%error, "the volume gives no further segment: no room for more events until it does; those that are stored are sent on");
         }
         // A spare that somebody removed is none any more; one that fails is tried again after the others.
         if let Some(spare) = spare.filter(|_| error.kind() != io::ErrorKind::NotFound) {
@@ -244,7 +244,7 @@ impl Keeper {
     fn may_grow(&mut self, bytes: u64, now: Instant) -> bool {
         let Plan { segment_bytes, max_segments, .. } = self.shared.plan;
         // A segment whose header rotted is kept whole in quarantine, beyond what is set apart for it.
-        let beyond = quarantine::usage(&*self.shared.storage).0.saturating_sub(self.shared.plan.quarantine_bytes);
+        let beyond = quarantine::usage(&*self.shared.storage).beyond(self.shared.plan.quarantine_bytes);
         if bytes + beyond + segment_bytes > max_segments * segment_bytes && !self.quarantine_gives_way(bytes) {
             return false;
         }
@@ -264,8 +264,9 @@ impl Keeper {
         if bytes >= MIN_SEGMENTS * segment_bytes {
             return false;
         }
-        let rest = max_segments * segment_bytes - bytes - segment_bytes;
-        let made = quarantine::make_room(&*self.shared.storage, quarantine_bytes + rest);
+        // Segments from before the settings changed may be larger.
+        let Some(rest) = (max_segments * segment_bytes).checked_sub(bytes + segment_bytes) else { return false };
+        let made = quarantine::give_way(&*self.shared.storage, quarantine_bytes, rest);
         made.inspect_err(|error| tracing::warn!(%error, "cannot remove anything from quarantine")).is_ok()
     }
 
@@ -283,6 +284,6 @@ impl Keeper {
         let segments: u64 = files.iter().filter_map(|file| file.allocated_bytes().ok()).sum();
         let spares = lock(&self.shared.segments).spares.len() as u64 * self.shared.plan.segment_bytes;
         let dead_letters = self.shared.dead_letters.usage().bytes;
-        segments + spares + dead_letters + super::log::cursor::CURSOR_BYTES + quarantine::usage(&*self.shared.storage).0
+        segments + spares + dead_letters + super::log::cursor::CURSOR_BYTES + quarantine::usage(&*self.shared.storage).bytes()
     }
 }

@@ -26,6 +26,8 @@ type Names = BTreeMap<String, Arc<Content>>;
 struct Content {
     now: Mutex<Vec<u8>>,
     synced: Mutex<Vec<u8>>,
+    /// Bytes that were read from it.
+    read: AtomicU64,
 }
 
 /// A directory, a clock and chance.
@@ -80,7 +82,7 @@ impl Memory {
     pub(crate) fn with(image: &Image, clock_ms: u64) -> Arc<Self> {
         let memory = Self::new(clock_ms);
         for (name, bytes) in image {
-            let content = Content { now: Mutex::new(bytes.clone()), synced: Mutex::new(bytes.clone()) };
+            let content = Content { now: Mutex::new(bytes.clone()), synced: Mutex::new(bytes.clone()), ..Content::default() };
             let _ = lock(&memory.names).insert(name.clone(), Arc::new(content));
         }
         *lock(&memory.synced_names) = lock(&memory.names).clone();
@@ -110,8 +112,8 @@ impl Memory {
             for (name, content) in &*lock(from) {
                 let known = copies.iter().find(|(original, _)| Arc::ptr_eq(original, content)).map(|(_, copy)| Arc::clone(copy));
                 let copy = known.unwrap_or_else(|| {
-                    let copy = Content { now: Mutex::new(lock(&content.now).clone()), synced: Mutex::new(lock(&content.synced).clone()) };
-                    let copy = Arc::new(copy);
+                    let (now, synced) = (Mutex::new(lock(&content.now).clone()), Mutex::new(lock(&content.synced).clone()));
+                    let copy = Arc::new(Content { now, synced, ..Content::default() });
                     copies.push((Arc::clone(content), Arc::clone(&copy)));
                     copy
                 });
@@ -133,6 +135,11 @@ impl Memory {
         if let Some(images) = recorded.as_mut() {
             images.push(self.synced_image());
         }
+    }
+
+    /// How many bytes of each file were read.
+    pub(crate) fn bytes_read(&self) -> BTreeMap<String, u64> {
+        lock(&self.names).iter().map(|(name, content)| (name.clone(), content.read.load(Ordering::Relaxed))).collect()
     }
 
     /// All files as they are now: what a kill -9 leaves.
@@ -247,6 +254,7 @@ impl StorageFile for MemoryFile {
         let rest = usize::try_from(offset).ok().and_then(|offset| bytes.get(offset..)).unwrap_or_default();
         let n = rest.len().min(buf.len());
         buf[..n].copy_from_slice(&rest[..n]);
+        let _ = self.content.read.fetch_add(n as u64, Ordering::Relaxed);
         Ok(n)
     }
 

@@ -61,7 +61,7 @@ pub fn repair(storage: &dyn Storage, how: Repair) -> Result<Repaired, OpenError>
     let mut repaired = Repaired {
         lost_events: held.marks.ends.lost.saturating_sub(lost_before),
         torn_bytes: held.recovered.report.torn_bytes,
-        quarantined: quarantine::usage(storage).1,
+        quarantined: quarantine::usage(storage).entries,
         deleted: 0,
     };
     if how.delete_quarantined {

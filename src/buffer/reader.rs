@@ -360,6 +360,9 @@ impl Reader {
         };
         if lost > 0 {
             tracing::error!(from = self.next_seq, to, "events are lost");
+            if self.shared.acks.any() {
+                self.shared.acks.given_up(Seq(self.next_seq), Seq(to));
+            }
         }
         self.next_seq = to + 1;
         self.shared.after_end(lost);

@@ -14,7 +14,7 @@ use dualstream::{config, error, event};
 
 /// The crate's, but for what the drain and the committer hand to each other.
 mod lifecycle {
-    pub use crate::receipts::{AckWaiters, Receipt};
+    pub use crate::receipts::{AckWaiters, Receipt, ReceiptWaiter};
     pub use dualstream::lifecycle::*;
 }
 

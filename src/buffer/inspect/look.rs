@@ -78,6 +78,12 @@ impl Look {
         self.marks.as_ref().map_or(0, |marks| marks.frontier)
     }
 
+    /// The same where no cursor says so: what came before the oldest event that is left was delivered, or reported.
+    pub(in crate::buffer) fn frontier_or_begin(&self) -> u64 {
+        let begin = || self.segments.iter().map(Opened::seal_or_scan).find(|seal| seal.events > 0).map_or(0, |seal| seal.first_seq - 1);
+        self.marks.as_ref().map_or_else(begin, |marks| marks.frontier)
+    }
+
     /// Which events are at their end.
     pub(in crate::buffer) fn ended(&self) -> Watermark {
         self.marks.as_ref().map_or_else(Watermark::default, ended_by)

@@ -82,7 +82,7 @@ pub fn inspect(storage: &dyn Storage) -> Result<DirectoryInfo, OpenError> {
         oldest_ms: None,
         ends: marks.map(|marks| marks.ends).unwrap_or_default(),
         bytes: allocated(storage),
-        quarantined: quarantine::usage(storage).1,
+        quarantined: quarantine::usage(storage).entries,
         dead_letters: dead_letters::usage(storage).1,
         segments: Vec::new(),
         problems: problems(&look),
@@ -135,5 +135,5 @@ fn allocated(storage: &dyn Storage) -> u64 {
         .filter(|name| *name != quarantine::QUARANTINE_DIR && *name != dead_letters::DEAD_LETTERS_DIR)
         .filter_map(|name| storage.open(name, OpenMode::Read).and_then(|file| file.allocated_bytes()).ok())
         .sum();
-    files + quarantine::usage(storage).0 + dead_letters::usage(storage).0
+    files + quarantine::usage(storage).bytes() + dead_letters::usage(storage).0
 }

@@ -121,6 +121,43 @@ fn header_crc(bytes: &[u8; HEADER_LEN], seed: u32, offset: u64) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c_append(seed, &offset.to_le_bytes()), &bytes[8..])
 }
 
+/// The seed with which the header at the start of `bytes` verifies at `offset`; `None` where there is none. Only what other frames say
+/// with that seed shows whether it is the segment's.
+///
+/// A checksum is a linear function of its seed, one to one: each bit of the seed flips bits of its own, whatever the others are.
+pub(crate) fn seed_of(bytes: &[u8], offset: u64) -> Option<u32> {
+    let bytes: &[u8; HEADER_LEN] = bytes.first_chunk()?;
+    if u32_at(bytes, 0) != MAGIC {
+        return None;
+    }
+    let unseeded = header_crc(bytes, 0, offset);
+    // By its highest bit: what flips in the checksum with which bits of the seed.
+    let mut flips = [(0_u32, 0_u32); 32];
+    for bit in 0..32 {
+        let mut seed = 1_u32 << bit;
+        let mut flip = header_crc(bytes, seed, offset) ^ unseeded;
+        while flip != 0 {
+            let known = &mut flips[flip.ilog2() as usize];
+            if known.0 == 0 {
+                *known = (flip, seed);
+                break;
+            }
+            flip ^= known.0;
+            seed ^= known.1;
+        }
+    }
+    let (mut seed, mut left) = (0, u32_at(bytes, 4) ^ unseeded);
+    while left != 0 {
+        let (flip, bits) = flips[left.ilog2() as usize];
+        if flip == 0 {
+            return None;
+        }
+        left ^= flip;
+        seed ^= bits;
+    }
+    Some(seed)
+}
+
 /// A little-endian `u32`; the caller knows that it is there.
 pub(crate) fn u32_at(bytes: &[u8], at: usize) -> u32 {
     bytes[at..].first_chunk().map_or(0, |chunk| u32::from_le_bytes(*chunk))
@@ -162,6 +199,15 @@ mod tests {
         let bytes = header().encode(7, 8192);
         assert_eq!(FrameHeader::decode(&bytes, 8, 8192), None);
         assert_eq!(FrameHeader::decode(&bytes, 7, 8200), None);
+    }
+
+    // Goal: when the segment's own header is gone, a frame still tells the seed of its checksums.
+    #[test]
+    fn a_header_tells_its_seed() {
+        for seed in [0, 1, 7, 0x8000_0000, 0xDEAD_BEEF, u32::MAX] {
+            assert_eq!(seed_of(&header().encode(seed, 8192), 8192), Some(seed));
+        }
+        assert_eq!(seed_of(&[0; HEADER_LEN], 8192), None);
     }
 
     // Goal: no single flipped bit of a header goes unnoticed.

@@ -4,7 +4,8 @@
 //! 1. **Something else's directory**, or a later format: refused, untouched.
 //! 2. **Page cache that never reached the disk** (kill -9): every kept file is synced before it is believed.
 //! 3. **Cursor damaged or missing**: start at the oldest segment; everything in it is delivered again.
-//! 4. **Segment header damaged**: the file is moved to quarantine; the seqs that are missing then are reported lost by the reader.
+//! 4. **Segment header damaged**: the file is moved to quarantine; the seqs that are missing then are reported lost. When it may have been
+//!    the last one, [`unseen`] says how far its seqs went.
 //! 5. **Segment wholly behind the cursor**: reused. A crash between cursor and rename leaves these; so does a directory update that was lost.
 //! 6. **Sealed segment**: taken as it is; its frames are verified when they are read.
 //! 7. **Unsealed segment**: scanned. At a place that does not verify:
@@ -24,6 +25,7 @@ use super::quarantine::{self, Note};
 use super::scan::{Found, Scanner};
 use super::segment::{self, DATA_START, HeaderProblem, SEAL_RECOVERED, Seal, Segment};
 use super::storage::{OpenMode, Storage, StorageFile, read_full};
+use super::unseen::{self, Held};
 use crate::buffer::OpenError;
 use std::collections::VecDeque;
 use std::io;
@@ -77,13 +79,18 @@ pub(crate) fn recover(storage: &dyn Storage, quarantine_budget: u64) -> Result<R
     let (marks, generation, cursor_lost) = read_cursor(storage, &names, quarantine_budget)?;
     let mut report = Report { unclean: !marks.clean, cursor_lost, ..Report::default() };
     let mut spares: Vec<String> = names.iter().filter(|name| segment::number_in(name, "spare-").is_some()).cloned().collect();
-    let mut kept = open_segments(storage, &names, &mut report)?;
+    let (mut kept, mut damaged) = open_segments(storage, &names, &mut report)?;
     let mut marks = adopt_marks(storage, marks, cursor_lost, &kept);
 
     let was_durable = kept.iter().map(Candidate::durable_before).fold(marks.durable_seq, u64::max);
     // A file may have been copied under a name that is not its own: no new segment may ever be given that name.
-    let numbers = kept.iter().filter_map(|c| segment::number_in(&c.name, "seg-"));
+    let numbers = kept.iter().filter_map(|c| segment::number_in(&c.name, "seg-")).filter(|number| *number < frame::SEQ_MAX / 2);
     let next_segment_id = kept.iter().map(|c| c.segment.id()).chain(numbers).chain([marks.segment_id]).max().unwrap_or(0) + 1;
+    // Nor that of a file that was just set aside.
+    let next_segment_id = next_segment_id + u64::from(damaged.iter().any(|(id, _)| *id == next_segment_id));
+    let capacities: Vec<u64> = kept.iter().map(|c| c.segment.header.capacity).collect();
+    // The last segment with events, and one with events that its writer did not finish.
+    let (mut last, mut tail) = (0, None);
     let mut segments = VecDeque::new();
     let mut ages = Vec::new();
     let mut next_seq = marks.frontier + 1;
@@ -98,8 +105,14 @@ pub(crate) fn recover(storage: &dyn Storage, quarantine_budget: u64) -> Result<R
             let proof = later.iter().map(Candidate::durable_before).fold(marks.durable_seq, u64::max);
             let ceiling = kept.iter().find_map(first_seq_in).unwrap_or(u64::MAX);
             let expected = Expected { in_log: next_in_log, unended: next_seq, proof: proof.min(ceiling.saturating_sub(1)), ceiling };
-            scan_unsealed(storage, &candidate.segment, expected, quarantine_budget, &mut report)?
+            let (seal, behind) = scan_unsealed(storage, &candidate.segment, expected, quarantine_budget, &mut report)?;
+            damaged.push((candidate.segment.id(), behind));
+            tail = tail.or((seal.events > 0).then_some(candidate.segment.id()));
+            seal
         };
+        if seal.events > 0 {
+            last = candidate.segment.id();
+        }
         next_in_log = next_in_log.max(seal.last_seq + 1);
         // What is reported lost keeps its seqs: an event that got one of them would count as lost, too.
         let after_lost = report.lost.iter().map(|(_, to)| to + 1).max().unwrap_or(0);
@@ -120,6 +133,14 @@ pub(crate) fn recover(storage: &dyn Storage, quarantine_budget: u64) -> Result<R
         ages.push((seal.first_seq, first_accepted_ms(&candidate.segment)));
         segments.push_back(Arc::new(candidate.segment));
     }
+    let was_durable = if marks.clean {
+        was_durable
+    } else {
+        // A segment before the last one, or one that was only prepared, had no seqs that nothing else tells of.
+        let may_be_tail = |id: u64| id >= last && id <= next_segment_id && tail.is_none_or(|tail| tail == id);
+        let held = damaged.into_iter().filter(|(id, _)| may_be_tail(*id)).map(|(_, held)| held);
+        reached(was_durable.max(next_seq - 1), held, &capacities).max(was_durable)
+    };
     if was_durable >= next_seq {
         // The cursor, or whoever prepared a segment, has seen them durable, and no segment holds them any more.
         if cursor_lost && segments.is_empty() {
@@ -132,8 +153,22 @@ pub(crate) fn recover(storage: &dyn Storage, quarantine_budget: u64) -> Result<R
         next_seq = was_durable + 1;
     }
     report.lost = merged(report.lost);
-    report.quarantined = quarantine::usage(storage).1;
+    report.quarantined = quarantine::usage(storage).entries;
     Ok(Recovered { marks, generation, segments, spares, next_segment_id, next_seq, ages, report })
+}
+
+/// The highest seq that may have been given out.
+fn reached(known: u64, held: impl Iterator<Item = Held>, capacities: &[u64]) -> u64 {
+    let highest = unseen::highest(known, held, capacities.iter().copied());
+    if highest > known {
+        tracing::error!(
+            known,
+            highest,
+            "the segment that was being written is damaged: what was accepted after the highest known seq is possibly lost, and counted as lost \
+             up to the highest seq that it can have had"
+        );
+    }
+    highest
 }
 
 fn list(storage: &dyn Storage) -> Result<Vec<String>, OpenError> {
@@ -181,9 +216,17 @@ fn keep_cursor(storage: &dyn Storage, file: &dyn StorageFile, budget: u64) {
     }
 }
 
+/// Files that do not belong to the log, by the number in their name, and what may have been in them.
+type Damaged = Vec<(u64, Held)>;
+
 /// Opens and syncs every segment file; sets those without a usable header aside. In id order.
-fn open_segments(storage: &dyn Storage, names: &[String], report: &mut Report) -> Result<Vec<Candidate>, OpenError> {
+fn open_segments(storage: &dyn Storage, names: &[String], report: &mut Report) -> Result<(Vec<Candidate>, Damaged), OpenError> {
     let mut kept: Vec<Candidate> = Vec::new();
+    let mut damaged = Damaged::new();
+    let mut set_aside = |name: &str, held: Held| {
+        damaged.extend(segment::number_in(name, "seg-").map(|number| (number, held)));
+        quarantine::move_aside(storage, name).map_err(|source| io_error(storage, "set aside", name, source))
+    };
     for name in names.iter().filter(|name| segment::number_in(name, "seg-").is_some()) {
         let fail = |source| io_error(storage, "open", name, source);
         let file = storage.open(name, OpenMode::ReadWrite).map_err(fail)?;
@@ -196,7 +239,8 @@ fn open_segments(storage: &dyn Storage, names: &[String], report: &mut Report) -
                     let ours = segment::segment_name(segment.id()) == *name;
                     let copy = if ours { std::mem::replace(twin, Candidate { name: name.clone(), segment }).name } else { name.clone() };
                     tracing::error!(file = copy.as_str(), "two files claim to be the same segment: the copy is moved to quarantine");
-                    quarantine::move_aside(storage, &copy).map_err(|source| io_error(storage, "set aside", &copy, source))?;
+                    // A segment of that name may have been there before.
+                    set_aside(&copy, Held::Unknown(0))?;
                     continue;
                 }
                 kept.push(Candidate { name: name.clone(), segment });
@@ -204,14 +248,14 @@ fn open_segments(storage: &dyn Storage, names: &[String], report: &mut Report) -
             Ok(Err(HeaderProblem::Foreign(version))) => return Err(foreign(storage, name, version)),
             Ok(Err(HeaderProblem::Invalid)) | Err(_) => {
                 tracing::error!(file = name.as_str(), "a segment's header is damaged: the file is moved to quarantine");
-                quarantine::move_aside(storage, name).map_err(|source| io_error(storage, "set aside", name, source))?;
+                set_aside(name, unseen::without_header(&*file))?;
                 report.unclean = true;
             }
         }
     }
     storage.sync_dir("").map_err(|source| io_error(storage, "sync", "", source))?;
     kept.sort_by_key(|candidate| candidate.segment.id());
-    Ok(kept)
+    Ok((kept, damaged))
 }
 
 /// Completes the marks where the cursor is missing or the directory is new.
@@ -284,14 +328,14 @@ fn merged(mut ranges: Vec<(u64, u64)>) -> Vec<(u64, u64)> {
     merged
 }
 
-/// Scans a segment that was being written and seals it.
+/// Scans a segment that was being written and seals it; also says what may have been behind its end.
 fn scan_unsealed(
     storage: &dyn Storage,
     segment: &Segment,
     expected: Expected,
     budget: u64,
     report: &mut Report,
-) -> Result<Seal, OpenError> {
+) -> Result<(Seal, Held), OpenError> {
     let fail = |source| io_error(storage, "read", &segment.name, source);
     let (file, seed) = (&*segment.file, segment.header.seed());
     let limit = file.size().map_err(fail)?;
@@ -303,8 +347,9 @@ fn scan_unsealed(
     let mut in_log = in_log.max(segment.header.base_seq);
     let mut unended = unended.max(in_log);
     let mut at = DATA_START;
-    loop {
+    let stopped_at_bytes = loop {
         let found = scanner.frame_at(file, seed, at, limit).map_err(fail)?;
+        let found_bytes = if let Found::BadPayload(header) = &found { header.stored_len() } else { frame::HEADER_LEN as u64 };
         if let Found::Frame(header, _) = &found {
             // A lower seq than expected is a stray copy, whatever its checksums say.
             if header.first_seq >= in_log && header.next_seq() <= ceiling {
@@ -330,7 +375,7 @@ fn scan_unsealed(
                 // The file may have been cut off before its first frame.
                 let bytes = limit.saturating_sub(at).min(TORN_KEEP_BYTES);
                 set_aside(storage, segment, at, bytes, (unended, proof), "damaged up to the end of the data", budget, report);
-                break;
+                break found_bytes;
             }
             _ => {
                 // Behind a blank place there may still be the end of an unfinished write.
@@ -338,12 +383,13 @@ fn scan_unsealed(
                 if !is_clean && at + frame::HEADER_LEN as u64 <= limit {
                     set_torn_aside(storage, segment, at, &found, limit, budget, report);
                 }
-                break;
+                break found_bytes;
             }
         }
-    }
+    };
+    let behind = unseen::behind_the_end(file, &segment.header, seal.end, at, stopped_at_bytes);
     segment.write_seal(seal).map_err(|source| io_error(storage, "seal", &segment.name, source))?;
-    Ok(seal)
+    Ok((seal, behind))
 }
 
 /// Whether a frame behind `at` says that `seq` was durable when it was written. Those next to a damaged one often cannot say so: they were

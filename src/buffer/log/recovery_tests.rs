@@ -176,3 +176,74 @@ fn a_lost_cursor_is_no_loss_of_events() {
     assert_eq!((found.report.lost, found.marks.frontier, found.marks.ends.acked), (Vec::new(), 100, 100));
     assert_eq!((found.next_seq, found.ages, found.marks.relay_id), (104, vec![(101, 1_101)], RELAY));
 }
+
+/// A tail of six events, three of them after the last cursor, and a mark; and a segment prepared behind it.
+fn with_tail() -> (Made, Tail, Tail) {
+    let made = Made::with_cursor(3);
+    let mut tail = made.segment(1, 1);
+    let _ = tail.frame(1, 0);
+    let _ = tail.frame(4, 3);
+    tail.mark(7);
+    let prepared = made.segment(2, 1);
+    (made, tail, prepared)
+}
+
+/// Most events that fit into the files of these tests, which are of 64 KiB.
+const MOST_EVENTS: u64 = (1 << 16) / 7;
+
+// Goal: when the header of the last segment rots right after a crash, its frames still say how far the seqs went: exactly those events are
+// reported lost, and no seq is given again, since consumers would drop the new events.
+#[test]
+fn a_tail_without_a_header_still_tells_its_seqs() {
+    for at in [0, 9, 25, 45, 89] {
+        let (made, tail, _prepared) = with_tail();
+        tail.rot(at);
+        let found = made.recover();
+        assert_eq!((found.report.lost, found.next_seq), (vec![(1, 6)], 7), "byte {at}");
+        assert!(found.next_segment_id > 2 && found.report.quarantined > 0);
+    }
+}
+
+// Goal: where the frames cannot tell it either, or nothing is left of the file, or another one lies in its place, new events get seqs behind all
+// that it can have held.
+#[test]
+fn seqs_go_on_behind_all_that_a_lost_tail_can_have_held() {
+    fn no_frame(_: &Made, tail: &Tail) {
+        tail.rot(9);
+        tail.rot(DATA_START + 20);
+    }
+    fn cut(made: &Made, tail: &Tail) {
+        let path = made.storage.dir().join(&tail.segment.name);
+        std::fs::OpenOptions::new().write(true).open(path).unwrap().set_len(50).unwrap();
+    }
+    fn replaced(made: &Made, tail: &Tail) {
+        let dir = made.storage.dir();
+        let _ = std::fs::copy(dir.join(segment::segment_name(2)), dir.join(&tail.segment.name)).unwrap();
+    }
+    let damages: [fn(&Made, &Tail); 3] = [no_frame, cut, replaced];
+    for (case, damage) in ["no frame", "cut", "replaced"].into_iter().zip(damages) {
+        let (made, tail, _prepared) = with_tail();
+        damage(&made, &tail);
+        let found = made.recover();
+        assert_eq!(found.report.lost, [(1, found.next_seq - 1)], "{case}");
+        assert!((7..=3 + MOST_EVENTS + 1).contains(&found.next_seq) && found.next_seq > MOST_EVENTS / 2, "{case}: {}", found.next_seq);
+    }
+}
+
+// Goal: the same damage where it can have cost nothing raises no alarm: in a segment that was only prepared, beside a tail that is whole.
+#[test]
+fn a_prepared_segment_without_a_header_is_no_loss() {
+    for empty_directory in [false, true] {
+        let (made, prepared, _tail) = if empty_directory {
+            let made = Made::with_cursor(0);
+            let (prepared, other) = (made.segment(1, 1), made.segment(2, 1));
+            (made, prepared, other)
+        } else {
+            let (made, tail, prepared) = with_tail();
+            (made, prepared, tail)
+        };
+        prepared.rot(25);
+        let found = made.recover();
+        assert_eq!((found.report.lost, found.next_seq), (Vec::new(), if empty_directory { 1 } else { 7 }));
+    }
+}

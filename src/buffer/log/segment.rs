@@ -237,6 +237,12 @@ pub(crate) fn read_header(file: &dyn StorageFile) -> io::Result<Result<(SegmentH
     Ok(Ok((header, Seal::decode(&page[..n], &header))))
 }
 
+/// Whether a file begins as a segment does, whatever follows.
+pub(crate) fn begins_as_one(file: &dyn StorageFile) -> io::Result<bool> {
+    let mut magic = [0_u8; HEADER_MAGIC.len()];
+    Ok(read_full(file, &mut magic, 0)? == magic.len() && magic == *HEADER_MAGIC)
+}
+
 /// Turns a file (new or a spare named `from`) into the segment `header`, durably: its name and header survive a crash before its first
 /// frame is written. Until both are there it is called a spare, so that a crash half-way leaves nothing that looks damaged. When it fails,
 /// a spare is a spare again, and nothing is left of a new file: what nobody knows of would take space that nobody counts.

@@ -17,7 +17,7 @@ pub fn select(storage: &dyn Storage, keyring: &Keyring, selection: &Selection) -
     let look = Look::open(storage)?;
     let ended = look.ended();
     let last = look.segments.iter().map(|opened| opened.seal_or_scan().last_seq).fold(look.frontier(), u64::max);
-    let (from, to) = (selection.from_seq.max(look.frontier() + 1), selection.to_seq.unwrap_or(u64::MAX).min(last));
+    let (from, to) = (selection.from_seq.max(look.frontier_or_begin() + 1), selection.to_seq.unwrap_or(u64::MAX).min(last));
     if from > to {
         return Ok(Selected::default());
     }

@@ -8,8 +8,11 @@ use super::super::tests::{Running, batch, config, open, values};
 use super::super::verify::{Verdict, verify};
 use super::super::watermark::MAX_SPAN;
 use super::*;
+use crate::buffer::Buffer;
 use crate::event::{Batch, BatchBuilder, EventParts, Field, Seq};
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -177,4 +180,57 @@ fn by_source_and_by_age() {
     assert_eq!(buffer.unended(), (9..=20).collect::<Vec<_>>());
     assert_books(&buffer, 8, 12);
     buffer.close();
+}
+
+// Goal: "purged" is said only when a restart cannot bring the events back: not before the cursor that knows of it is on the disk.
+#[test]
+fn the_answer_comes_after_the_cursor() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path(), 4 << 20);
+    let buffer = open(&config);
+    store(&buffer, 0..2);
+    buffer.close();
+    let opened = Buffer::open(&config, Arc::new(DiskStorage::new(dir.path())), Arc::default(), 0).unwrap();
+    let Buffer { purger, gauges, mut keeper, .. } = opened;
+    let written = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let purge = scope.spawn(|| (purger.purge(&from_to(1, 3)).unwrap().events, written.load(Ordering::Acquire)));
+        let deadline = Instant::now() + SOON;
+        while gauges.snapshot().ledger.ends.purged < 3 {
+            assert!(Instant::now() < deadline, "nothing is purged");
+            std::thread::yield_now();
+        }
+        // An answer that waits for nothing would come now.
+        let deadline = Instant::now() + Duration::from_millis(200);
+        while !purge.is_finished() && Instant::now() < deadline {
+            std::thread::yield_now();
+        }
+        written.store(true, Ordering::Release);
+        assert!(keeper.turn(Instant::now()).is_continue());
+        assert_eq!(purge.join().unwrap(), (3, true));
+    });
+}
+
+// Goal: what a purge is said to do is what it does, also where the cursor is lost and nothing tells what was delivered long ago.
+#[test]
+fn a_dry_run_without_a_cursor_counts_what_is_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path(), 4 << 20);
+    let mut buffer = open(&config);
+    store(&buffer, 0..5);
+    let _ = buffer.read_all();
+    let _ = buffer.reader.ack(&(1..=25).map(Seq).collect::<Vec<_>>());
+    buffer.close();
+    // The first segment is behind the cursor, and free for the next.
+    let buffer = open(&config);
+    store(&buffer, 5..7);
+    buffer.close();
+    std::fs::remove_file(dir.path().join("cursor")).unwrap();
+    let storage = DiskStorage::new(dir.path());
+    for selection in [from_to(0, u64::MAX), from_to(0, 30), of_source("t")] {
+        let would = select(&storage, &Keyring::default(), &selection).unwrap().plan();
+        assert_eq!((would.first_seq, would.events), (Some(26), would.last_seq.unwrap() - 25), "{selection:?}");
+    }
+    let would = select(&storage, &Keyring::default(), &Selection::default()).unwrap().plan();
+    assert_eq!(offline::purge(&storage, &Keyring::default(), &Selection::default()).unwrap(), would);
 }

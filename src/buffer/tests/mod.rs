@@ -1,9 +1,11 @@
 //! The buffer on a real directory: stored, leased, acknowledged, reopened; full and free again.
 
 mod encryption;
+mod start_up;
+mod waiters;
 
 use super::inspect::inspect;
-use super::log::storage::DiskStorage;
+use super::log::storage::{DiskStorage, Storage};
 use super::{AppendError, AppendOptions, Appender, Buffer, Closer, Gauges, OpenError, Purger, Reader};
 use crate::config::BufferConfig;
 use crate::event::{Batch, BatchBuilder, EventParts, Field, Records, Seq};
@@ -27,8 +29,11 @@ pub(super) fn config(dir: &Path, max_bytes: u64) -> BufferConfig {
 }
 
 pub(super) fn open(config: &BufferConfig) -> Running {
-    let storage = Arc::new(DiskStorage::new(&config.dir));
-    let buffer = Buffer::open(config, storage, Arc::new(AckWaiters::default()), 0).unwrap();
+    open_on(config, Arc::new(DiskStorage::new(&config.dir)), Arc::default())
+}
+
+fn open_on(config: &BufferConfig, storage: Arc<dyn Storage>, acks: Arc<AckWaiters>) -> Running {
+    let buffer = Buffer::open(config, storage, acks, 0).unwrap();
     let Buffer { appender, reader, gauges, purger, committer, keeper, closer, .. } = buffer;
     let beats = Heartbeats::default();
     let (commits, keeps) = (beats.register("commit"), beats.register("keep"));

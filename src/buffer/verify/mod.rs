@@ -82,7 +82,7 @@ pub(super) fn check(storage: &dyn Storage, in_use: bool) -> Result<Report, OpenE
         frames: sum(|scan| scan.seal.frames),
         events: sum(|scan| scan.seal.events),
         checked_bytes: sum(|scan| scan.seal.end.max(DATA_START)),
-        quarantined: quarantine::usage(storage).1,
+        quarantined: quarantine::usage(storage).entries,
         ledger: books.ledger(in_use),
         lost_seqs: books.missing,
         findings,

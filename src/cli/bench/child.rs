@@ -36,18 +36,19 @@ pub(super) struct Settings<'a> {
     pub(super) redis_url: Option<&'a str>,
 }
 
-/// A running server. Dropped, it is killed.
+/// This program as a child that is under test. Dropped, it is killed.
 #[derive(Debug)]
-pub(super) struct Server {
-    process: Child,
-    /// Ends the server when it is closed.
+pub(super) struct Process {
+    child: Child,
+    /// Ends the child when it is closed.
     stdin: Option<ChildStdin>,
-    listening: Listening,
+    /// Where it may listen; a child that is killed leaves it.
+    socket: PathBuf,
 }
 
-impl Server {
-    /// Starts a server and waits until it listens.
-    pub(super) fn start(kind: Kind, plan: &Plan, settings: &Settings<'_>) -> Result<Self, BenchError> {
+impl Process {
+    /// Starts a child; also returns the line with which it says that it is ready.
+    pub(super) fn start(kind: Kind, plan: &Plan, settings: &Settings<'_>) -> Result<(Self, String), BenchError> {
         let (socket, file) = (socket_path(&plan.dir), plan.path("server.toml"));
         // Left by an earlier one that was killed.
         drop(fs::remove_file(&socket));
@@ -56,22 +57,57 @@ impl Server {
         let kind = match kind {
             Kind::Bare => "bare",
             Kind::Relay => "relay",
+            Kind::Open => "open",
         };
         let mut command = Command::new(program);
         let _ = command.args(["bench", "--internal-server", kind, "--internal-config"]).arg(&file);
         let _ = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
-        let mut process = command.spawn().map_err(BenchError::io("start the server under test"))?;
-        let (stdin, stdout) = (process.stdin.take(), process.stdout.take());
+        let mut child = command.spawn().map_err(BenchError::io("start the server under test"))?;
+        let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
+        let process = Self { child, stdin, socket };
         let mut line = String::new();
         if let Some(stdout) = stdout {
             let _ = BufReader::new(stdout).read_line(&mut line).map_err(BenchError::io("read from the server under test"))?;
         }
-        if let Ok(listening) = serde_json::from_str(&line) {
-            return Ok(Self { process, stdin, listening });
+        Ok((process, line))
+    }
+
+    /// Lets it end by itself, its buffer closed in order.
+    pub(super) fn end(mut self) -> Result<(), BenchError> {
+        drop(self.stdin.take());
+        let deadline = Instant::now() + END_WITHIN;
+        while self.child.try_wait().map_err(BenchError::io("wait for the server under test"))?.is_none() {
+            if Instant::now() >= deadline {
+                return Err(BenchError::Late { what: "the end of the server under test", after: END_WITHIN });
+            }
+            std::thread::sleep(Duration::from_millis(5));
         }
-        drop(process.kill());
-        drop(process.wait());
-        Err(BenchError::Child("did not start".to_owned()))
+        Ok(())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Fails when it has ended already.
+        drop(self.child.kill());
+        drop(self.child.wait());
+        drop(fs::remove_file(&self.socket));
+    }
+}
+
+/// A running server. Dropped, it is killed.
+#[derive(Debug)]
+pub(super) struct Server {
+    process: Process,
+    listening: Listening,
+}
+
+impl Server {
+    /// Starts a server and waits until it listens.
+    pub(super) fn start(kind: Kind, plan: &Plan, settings: &Settings<'_>) -> Result<Self, BenchError> {
+        let (process, line) = Process::start(kind, plan, settings)?;
+        let listening = serde_json::from_str(&line).map_err(|_| BenchError::Child("did not start".to_owned()))?;
+        Ok(Self { process, listening })
     }
 
     /// Its TCP address.
@@ -86,14 +122,14 @@ impl Server {
 
     /// The most memory that it ever had, in bytes.
     pub(super) fn peak_memory(&self) -> Result<u64, BenchError> {
-        let path = PathBuf::from(format!("/proc/{}/status", self.process.id()));
+        let path = PathBuf::from(format!("/proc/{}/status", self.process.child.id()));
         let status = fs::read_to_string(&path).map_err(BenchError::io("read the memory of the server under test"))?;
         peak_memory(&status).ok_or_else(|| BenchError::Child("does not show its memory".to_owned()))
     }
 
     /// The processor time that it took so far, in seconds, to a hundredth.
     pub(super) fn cpu_seconds(&self) -> Result<f64, BenchError> {
-        let path = PathBuf::from(format!("/proc/{}/stat", self.process.id()));
+        let path = PathBuf::from(format!("/proc/{}/stat", self.process.child.id()));
         let stat = fs::read_to_string(&path).map_err(BenchError::io("read the processor time of the server under test"))?;
         cpu_seconds(&stat).ok_or_else(|| BenchError::Child("does not show its processor time".to_owned()))
     }
@@ -108,25 +144,8 @@ impl Server {
     }
 
     /// Lets a relay end by itself, its buffer closed in order.
-    pub(super) fn end(mut self) -> Result<(), BenchError> {
-        drop(self.stdin.take());
-        let deadline = Instant::now() + END_WITHIN;
-        while self.process.try_wait().map_err(BenchError::io("wait for the server under test"))?.is_none() {
-            if Instant::now() >= deadline {
-                return Err(BenchError::Late { what: "the end of the relay", after: END_WITHIN });
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // Fails when it has ended already.
-        drop(self.process.kill());
-        drop(self.process.wait());
-        drop(fs::remove_file(&self.listening.unix));
+    pub(super) fn end(self) -> Result<(), BenchError> {
+        self.process.end()
     }
 }
 
@@ -176,13 +195,14 @@ fn socket_path(dir: &Path) -> PathBuf {
     std::env::temp_dir().join(format!("dualstream-bench-{}.sock", std::process::id()))
 }
 
-fn peak_memory(status: &str) -> Option<u64> {
+/// The kernel's figure of the peak in `/proc/…/status`, in bytes.
+pub(super) fn peak_memory(status: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
 }
 
-/// Fields 14 and 15, in hundredths of a second on every Linux; counted from after the name, which may hold anything.
-fn cpu_seconds(stat: &str) -> Option<f64> {
+/// Processor time in `/proc/…/stat`: fields 14 and 15, in hundredths of a second on every Linux; counted from after the name, which may hold anything.
+pub(super) fn cpu_seconds(stat: &str) -> Option<f64> {
     let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace().skip(11);
     let mut next = || fields.next()?.parse::<f64>().ok();
     Some((next()? + next()?) / 100.0)

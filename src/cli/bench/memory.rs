@@ -34,22 +34,17 @@ fn measure_in(buffer: &Path, plan: &Plan, cluster: &mut Cluster, figures: &mut V
     let topic = cluster.topic("rss")?;
     let backlog = size(plan.backlog_bytes);
     let away = Settings { buffer, max_bytes: 2 * plan.backlog_bytes + (256 << 20), brokers: NO_KAFKA, topic: &topic, redis_url: None };
-    let patience = Duration::from_secs(60 + plan.backlog_bytes / SLOWEST_BYTES_PER_SECOND);
 
     out.note(format_args!("rss: a backlog of {backlog} while Kafka is away"));
     let server = Server::start(Kind::Relay, plan, &away)?;
-    let events = (plan.backlog_bytes / EVENT_BYTES as u64).next_multiple_of(BATCH as u64);
-    let outcome = Load { door: server.tcp(), connections: 8, batch: BATCH, time: patience, events }.run(plan)?;
-    let stored = server.status()?.backlog;
-    if stored < events || outcome.events < events {
-        return Err(BenchError::Child(format!("has a backlog of {stored} after {} of {events} events", outcome.events)));
-    }
+    fill(plan, &server, plan.backlog_bytes)?;
     figures.push(figure(format!("peak with {backlog} of backlog, Kafka away"), server.peak_memory()?));
     server.end()?;
 
     plan.go_on()?;
     out.note(format_args!("rss: the same backlog while it drains"));
     let server = Server::start(Kind::Relay, plan, &Settings { brokers: cluster.brokers(), ..away })?;
+    let patience = patience(plan.backlog_bytes);
     let deadline = Instant::now() + patience;
     while server.status()?.backlog > 0 {
         plan.go_on()?;
@@ -60,6 +55,21 @@ fn measure_in(buffer: &Path, plan: &Plan, cluster: &mut Cluster, figures: &mut V
     }
     figures.push(figure(format!("peak while {backlog} of backlog drain"), server.peak_memory()?));
     server.end()
+}
+
+/// Sends a relay whose Kafka is away a backlog of so many bytes of events.
+pub(super) fn fill(plan: &Plan, server: &Server, bytes: u64) -> Result<(), BenchError> {
+    let events = (bytes / EVENT_BYTES as u64).next_multiple_of(BATCH as u64);
+    let outcome = Load { door: server.tcp(), connections: 8, batch: BATCH, time: patience(bytes), events }.run(plan)?;
+    let stored = server.status()?.backlog;
+    if stored < events || outcome.events < events {
+        return Err(BenchError::Child(format!("has a backlog of {stored} after {} of {events} events", outcome.events)));
+    }
+    Ok(())
+}
+
+fn patience(bytes: u64) -> Duration {
+    Duration::from_secs(60 + bytes / SLOWEST_BYTES_PER_SECOND)
 }
 
 fn figure(what: String, peak_bytes: u64) -> Figure {

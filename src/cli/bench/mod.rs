@@ -10,6 +10,7 @@
 //! drain    the drain, a standing backlog                    BaseProducer with its settings       both in this process
 //! e2e      the relay, until Kafka's last acknowledgement    the slower of hyper and librdkafka   child, load from here
 //! rss      the relay's peak memory with a large backlog     64 MiB                               child, load from here
+//! start    opening a buffer with a huge backlog, cold       a second of processor time           child; only when named
 //! ```
 //! An exception to the rule that `rdkafka` is named only in `drain/`: the bare producer and the mock cluster are what it is compared
 //! with and to.
@@ -32,6 +33,7 @@ mod response;
 mod rig;
 mod rounds;
 mod server;
+mod start;
 mod workload;
 
 use super::exit::{Exit, Failure};
@@ -48,19 +50,20 @@ use report::Report;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Measure this machine: ingest, disk, drain, end to end, memory, each beside its own ceiling
+/// Measure this machine: ingest, disk, drain, end to end, memory, start-up, each beside its own ceiling
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
   dualstream bench                                              everything, with a mock Kafka in this process
   dualstream bench --brokers 127.0.0.1:9092 --dir /var/lib      a real Kafka, and the volume that the buffer will be on
   dualstream bench --only disk,ingest --rounds 9
+  dualstream bench --only start                                 opening a buffer that holds 10 GiB: needs that much disk
   dualstream bench --quick --json | jq '.figures[] | {what, ratio}'
 
 Makes a directory and topics of its own and removes them. Figures depend on the machine and on who else uses it; the ratios less so.
 Exit code 0: measured; with --check 1: a ratio missed its target.")]
 pub(super) struct BenchArgs {
-    /// What to measure [default: all]
+    /// What to measure [default: all but start]
     #[arg(long, value_name = "WHAT,…", value_delimiter = ',')]
     only: Vec<Section>,
 
@@ -91,6 +94,10 @@ pub(super) struct BenchArgs {
     /// Backlog under which memory is measured
     #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = parse_size)]
     backlog_bytes: u64,
+
+    /// Backlog with which a buffer is opened; a tenth of it is tried first
+    #[arg(long, value_name = "SIZE", default_value = "10GiB", value_parser = parse_size)]
+    start_backlog_bytes: u64,
 
     /// Short rounds and a small backlog: shows that it works, not how fast
     #[arg(long)]
@@ -126,6 +133,8 @@ enum Section {
     E2e,
     /// Memory under a backlog
     Rss,
+    /// Opening a buffer with a huge backlog
+    Start,
 }
 
 /// Measures and prints.
@@ -155,6 +164,9 @@ fn measure(plan: &Plan, out: &mut Output) -> Result<Vec<Figure>, BenchError> {
     }
     if plan.has(Section::Ingest) {
         ingest::measure(plan, &mut figures, out)?;
+    }
+    if plan.has(Section::Start) {
+        start::measure(plan, &mut figures, out)?;
     }
     let needs_kafka = [Section::Drain, Section::E2e, Section::Rss].into_iter().any(|section| plan.has(section));
     if !needs_kafka {

@@ -28,6 +28,7 @@ pub(super) struct Plan {
     pub(super) topic_prefix: String,
     pub(super) redis_url: Option<String>,
     pub(super) backlog_bytes: u64,
+    pub(super) start_backlog_bytes: u64,
     /// The events.
     pub(super) workload: Arc<Workload>,
     interrupted: Arc<AtomicBool>,
@@ -40,6 +41,7 @@ impl Plan {
         let scratch = Scratch::make(&args.dir)?;
         let interrupted = Arc::new(AtomicBool::new(false));
         listen(Arc::clone(&interrupted))?;
+        let backlog = |bytes: u64| if args.quick { bytes.min(QUICK_BACKLOG_BYTES) } else { bytes };
         let round = if args.quick { Duration::from_millis(100) } else { Duration::from_secs_f64(args.seconds) };
         Ok(Self {
             sections: args.only.clone(),
@@ -49,16 +51,17 @@ impl Plan {
             brokers: args.brokers.clone(),
             topic_prefix: args.topic_prefix.clone(),
             redis_url: args.redis_url.clone(),
-            backlog_bytes: if args.quick { QUICK_BACKLOG_BYTES.min(args.backlog_bytes) } else { args.backlog_bytes },
+            backlog_bytes: backlog(args.backlog_bytes),
+            start_backlog_bytes: backlog(args.start_backlog_bytes),
             workload: Arc::new(Workload::new()),
             interrupted,
             _scratch: scratch,
         })
     }
 
-    /// Whether this was asked for.
+    /// Whether this was asked for; what takes far more disk than the rest is only done by name.
     pub(super) fn has(&self, section: Section) -> bool {
-        self.sections.is_empty() || self.sections.contains(&section)
+        self.sections.is_empty() && section != Section::Start || self.sections.contains(&section)
     }
 
     /// What Kafka is, for the report.

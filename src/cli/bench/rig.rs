@@ -2,7 +2,7 @@
 
 use super::error::BenchError;
 use crate::buffer::log::storage::DiskStorage;
-use crate::buffer::{Appender, Buffer, Closer, Reader};
+use crate::buffer::{Appender, Buffer, Closer, Gauges, Reader};
 use crate::config::BufferConfig;
 use crate::event::Seq;
 use crate::lifecycle::{AckWaiters, Heartbeats};
@@ -20,6 +20,7 @@ const IDLE: Duration = Duration::from_millis(100);
 /// An open buffer. Taken apart by [`Rig::close`].
 pub(super) struct Rig {
     pub(super) appender: Appender,
+    pub(super) gauges: Gauges,
     pub(super) acks: Arc<AckWaiters>,
     pub(super) relay_id: String,
     /// Until somebody takes it.
@@ -36,12 +37,12 @@ impl Rig {
         let acks = Arc::new(AckWaiters::default());
         let buffer = Buffer::open(&config, Arc::new(DiskStorage::new(dir)), Arc::clone(&acks), LARGEST_BATCH).map_err(BenchError::Open)?;
         let relay_id = buffer.relay_id().to_string();
-        let Buffer { appender, reader, committer, keeper, closer, .. } = buffer;
+        let Buffer { appender, reader, gauges, committer, keeper, closer, .. } = buffer;
         let beats = Heartbeats::default();
         let (commits, keeps) = (beats.register("buffer-commit"), beats.register("buffer-keep"));
         let committer = spawn("buffer-commit", move || committer.run(&commits))?;
         let keeper = spawn("buffer-keep", move || keeper.run(&keeps))?;
-        Ok(Self { appender, acks, relay_id, reader: Some(reader), closer, committer, keeper })
+        Ok(Self { appender, gauges, acks, relay_id, reader: Some(reader), closer, committer, keeper })
     }
 
     /// Ends the threads.

@@ -1,12 +1,13 @@
-//! The server under test, in a process of its own: the relay, or hyper that only answers.
+//! The server under test, in a process of its own: the relay, hyper that only answers, or a buffer that is opened.
 //!
-//! Both are started in the same way, tell their addresses in a line of JSON on standard output, and end when standard input does, so
+//! All are started in the same way, tell their addresses in a line of JSON on standard output, and end when standard input does, so
 //! that they never outlive the measurement.
 
 use super::super::exit::{Exit, Failure};
 use super::super::logging;
 use super::super::output::Output;
 use super::error::BenchError;
+use super::start;
 use crate::app::App;
 use crate::config::{Config, Sources, load};
 use crate::error::chain;
@@ -36,6 +37,8 @@ pub(super) enum Kind {
     Bare,
     /// The relay.
     Relay,
+    /// Opens the relay's buffer, and says what that took.
+    Open,
 }
 
 /// Where it listens.
@@ -57,6 +60,7 @@ pub(super) fn run(kind: Kind, settings: Option<&Path>, out: &mut Output) -> Resu
     match kind {
         Kind::Bare => bare(&config, out),
         Kind::Relay => relay(config, out),
+        Kind::Open => start::open(&config, out),
     }
 }
 
@@ -126,14 +130,15 @@ async fn answer(request: http::Request<Incoming>) -> Result<Response<Full<Bytes>
     Ok(response)
 }
 
-fn announce(listening: &Listening, out: &mut Output) -> Result<(), Failure> {
-    let line = serde_json::to_string(listening).map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
+/// Says that this process is ready, and what the one that started it wants to know.
+pub(super) fn announce(what: &impl Serialize, out: &mut Output) -> Result<(), Failure> {
+    let line = serde_json::to_string(what).map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
     out.line(line)?;
     out.flush()
 }
 
 /// Calls `end` once the process that started this one closes our standard input, also by dying.
-fn when_input_ends(end: impl FnOnce() + Send + 'static) -> Result<(), BenchError> {
+pub(super) fn when_input_ends(end: impl FnOnce() + Send + 'static) -> Result<(), BenchError> {
     let wait = move || {
         // Whatever comes of reading, there is no more to wait for.
         drop(io::stdin().read_to_end(&mut Vec::new()));

@@ -42,15 +42,23 @@ impl Change {
         matches!(self, Change::Delete { .. } | Change::Copy { .. } | Change::Swap { .. } | Change::Unreadable { .. })
     }
 
-    /// Whether it takes away a file, its identity, or its end.
-    pub fn takes_away(&self, name: &str) -> bool {
+    /// Whether it leaves nothing in a file that tells of the last events: they are cut off, or there are zeros as in what was never written. One
+    /// sector may hold the last group and the mark that proves it.
+    pub fn leaves_no_trace(&self, name: &str) -> bool {
         match self {
-            Change::Flip { file, bit } => file == name && *bit < 92 * 8,
-            // Of data: one sector may hold the last group and the mark that proves it.
-            Change::Zero { file, sector } => file == name && (*sector == 0 || *sector >= 16),
-            Change::Cut { file, .. } | Change::Delete { file } | Change::Unreadable { file, .. } => file == name,
+            Change::Zero { file, sector } => file == name && *sector >= 16,
+            Change::Cut { file, len } => file == name && *len >= 92,
+            Change::Delete { file } => file == name,
+            _ => false,
+        }
+    }
+
+    /// Whether it takes away what tells how many events a file held, and leaves what tells that there was a file.
+    pub fn hides_how_many(&self, name: &str) -> bool {
+        match self {
+            Change::Cut { file, .. } | Change::Unreadable { file, .. } => file == name,
             Change::Copy { to, .. } => to == name,
-            Change::Swap { .. } => false,
+            _ => false,
         }
     }
 

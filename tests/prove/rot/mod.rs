@@ -67,7 +67,11 @@ fn try_change(store: &Store, change: &Change) -> Result<u64, String> {
     let told = told::take();
     known_or_in_flight(&store.expect, &seen)?;
     let gone: BTreeSet<u64> = store.expect.owed(&store.book).map(|(seq, _)| seq).filter(|seq| !seen.unended.contains(seq)).collect();
-    is_reported(store, change, &relay, &seen, &gone, &told)?;
+    let has_trace = is_reported(store, change, &relay, &seen, &gone, &told)?;
+    let (durable, highest) = (relay.gauges.snapshot().durable_seq, store.expect.highest(&store.book));
+    if has_trace && durable < highest {
+        return Err(format!("seqs go on at {}, but {highest} was given already", durable + 1));
+    }
     books_balance(&relay, &seen)?;
     if !matches!(change, Change::Unreadable { .. }) {
         relay.die();
@@ -89,7 +93,8 @@ fn read_patiently(relay: &mut Relay, store: &Store) -> Result<Seen, String> {
     done
 }
 
-/// What is gone is told, all of it and nothing else: in the ledger and, by seq, in the log.
+/// What is gone is told, all of it and nothing else: in the ledger and, by seq, in the log. Returns whether anything tells of the last seqs;
+/// then none of them may be given again.
 fn is_reported(
     store: &Store,
     change: &Change,
@@ -97,7 +102,7 @@ fn is_reported(
     seen: &Seen,
     gone: &BTreeSet<u64>,
     told: &[told::Said],
-) -> Result<(), String> {
+) -> Result<bool, String> {
     let snapshot = relay.gauges.snapshot();
     let lost = snapshot.ledger.ends.lost - store.lost;
     let mut in_log = BTreeSet::new();
@@ -110,24 +115,30 @@ fn is_reported(
             }
         }
     }
-    if lost == gone.len() as u64 && in_log == *gone {
-        return Ok(());
-    }
+    let has_trace = !change.leaves_no_trace(&store.tail);
     // The cursor and a segment at once: two are gone, and only one of them could have told of the other.
     if matches!(change, Change::Swap { one, other } if one == "cursor" || other == "cursor") {
-        return Ok(());
+        return Ok(false);
     }
     // Within the last moments before a crash rot looks like an unfinished write: kept, and told as possibly lost.
     let unproven: BTreeSet<u64> = gone.iter().copied().filter(|seq| *seq >= store.unproven_from).collect();
     let proven: BTreeSet<u64> = gone.difference(&unproven).copied().collect();
     if !unproven.is_empty() && snapshot.torn_bytes > 0 && lost == proven.len() as u64 && in_log == proven {
-        return Ok(());
+        return Ok(false);
+    }
+    if lost == gone.len() as u64 && in_log == *gone {
+        return Ok(has_trace);
     }
     // What is in no file any more is known as far as the cursor had come.
     let unproven: BTreeSet<u64> = gone.iter().copied().filter(|seq| *seq >= store.unseen_from).collect();
     let proven: BTreeSet<u64> = gone.difference(&unproven).copied().collect();
-    if change.takes_away(&store.tail) && !unproven.is_empty() && lost == proven.len() as u64 && in_log == proven {
-        return Ok(());
+    if !has_trace && !unproven.is_empty() && lost == proven.len() as u64 && in_log == proven {
+        return Ok(false);
+    }
+    // Where nothing tells how many there were, all that there can have been count as lost: more than there were, and none that there was not.
+    let too_many = in_log.difference(gone).all(|seq| *seq > store.expect.highest(&store.book));
+    if change.hides_how_many(&store.tail) && lost == in_log.len() as u64 && in_log.is_superset(gone) && too_many {
+        return Ok(true);
     }
     Err(format!("gone are {gone:?}, the ledger counts {lost} lost, the log tells of {in_log:?}; delivered {:?}", seen.frames))
 }
