@@ -14,8 +14,8 @@ use dualstream::{config, error, event};
 
 /// The crate's, but for what the drain and the committer hand to each other.
 mod lifecycle {
-    pub use crate::receipts::{AckWaiters, Receipt, ReceiptWaiter};
-    pub use dualstream::lifecycle::*;
+    pub(crate) use crate::receipts::{AckWaiters, Receipt, ReceiptWaiter};
+    pub(crate) use dualstream::lifecycle::*;
 }
 
 #[path = "../../src/lifecycle/receipts.rs"]

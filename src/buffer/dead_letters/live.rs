@@ -133,13 +133,13 @@ impl DeadLetters {
         }
         let options = AppendOptions { deadline: Instant::now() + ROOM_TIMEOUT, receipts: None };
         let runtime = tokio::runtime::Handle::try_current().map_err(|error| DeadLetterError::NotDurable(error.to_string()))?;
-        let appended = runtime.block_on(appender.append(batch.finish(), options)).map_err(DeadLetterError::NotTaken)?;
+        let stored = runtime.block_on(appender.append(batch.finish(), options)).map_err(DeadLetterError::NotTaken)?;
         let seqs: Vec<u64> = letters.iter().map(|letter| letter.seq).collect();
         self.shared.dead_letters.remove(&seqs)?;
-        let Seq(first) = appended.first_seq;
+        let Seq(first) = stored.first_seq;
         let _ = retried.first_seq.get_or_insert(first);
-        retried.last_seq = Some(first + u64::from(appended.count) - 1);
-        retried.events += u64::from(appended.count);
+        retried.last_seq = Some(first + u64::from(stored.count) - 1);
+        retried.events += u64::from(stored.count);
         Ok(())
     }
 

@@ -139,10 +139,11 @@ fn run(seed: u64, events: usize, faults: Faults) -> Run {
 
 fn run_for(seed: u64, events: usize, faults: Faults, time: Duration) -> Run {
     let start = Instant::now();
+    let on_rejected = faults.on_rejected;
     let world = Arc::new(Mutex::new(World {
         rng: fastrand::Rng::with_seed(seed),
         now: start,
-        faults: faults.clone(),
+        faults,
         log: std::array::from_fn(|_| Vec::new()),
         reported: BTreeSet::new(),
         booked: BTreeSet::new(),
@@ -174,7 +175,7 @@ fn run_for(seed: u64, events: usize, faults: Faults, time: Duration) -> Run {
         heartbeat: None,
     };
     let kafka = FaultyKafka { world: Arc::clone(&world) };
-    let report = Drain::assemble(buffer, kafka, clock, handles, faults.on_rejected, fastrand::Rng::with_seed(seed)).run();
+    let report = Drain::assemble(buffer, kafka, clock, handles, on_rejected, fastrand::Rng::with_seed(seed)).run();
     let took = look(&world).now.duration_since(start);
     Run { world, seqs, stats, report, took }
 }
