@@ -129,6 +129,15 @@ pub enum OpenError {
         /// Which key it needs.
         key_id: u32,
     },
+    /// Somebody copied the directory of another relay.
+    #[error(
+        "{dir} is a copy of another buffer directory: two relays on copies of one would deliver everything in it twice. If the original is \
+         gone for good, `dualstream buffer adopt --dir {dir} --yes` makes this one the original; nothing was changed"
+    )]
+    Copied {
+        /// The directory.
+        dir: PathBuf,
+    },
     /// The dead letters.
     #[error("the dead letters")]
     DeadLetters(#[from] DeadLetterError),

@@ -16,6 +16,7 @@
 mod appender;
 mod capacity;
 mod committer;
+mod copied;
 pub mod dead_letters;
 mod error;
 mod gather;

@@ -3,6 +3,7 @@
 use super::appender::Appender;
 use super::capacity::{Capacity, Plan};
 use super::committer::Committer;
+use super::copied;
 use super::dead_letters::{self, DeadLetters, Survey};
 use super::error::{AppendError, OpenError};
 use super::gauges::Gauges;
@@ -88,6 +89,7 @@ impl Buffer {
         let volume = storage.volume().map_err(|source| io_error(&*storage, "examine", "", source))?;
         check_durability(config, &*storage, &volume)?;
         let held = take_lock(&*storage)?;
+        copied::check(&*storage)?;
         let recovered = recovery::recover(&*storage, plan.quarantine_bytes)?;
         check_keys(config, &*storage, &keyring, &recovered)?;
         let survey = dead_letters::survey(&*storage)?;

@@ -175,6 +175,9 @@ fn copy_folder(from: &Path, to: &Path) {
         let to = to.join(entry.file_name());
         if entry.file_type().unwrap().is_dir() {
             copy_folder(&entry.path(), &to);
+        } else if entry.file_name() == "LOCK" {
+            // As if the directory had been moved: a copy is refused.
+            fs::write(to, "").unwrap();
         } else {
             let _ = fs::copy(entry.path(), to).unwrap();
         }
