@@ -329,6 +329,9 @@ impl Reader {
             lost
         };
         if lost > 0 {
+            // A client that sends them once more has them stored.
+            lock(&self.shared.window).forget(self.next_seq, to);
+            self.shared.acks.history().lost(Seq(self.next_seq), Seq(to));
             tracing::error!(from = self.next_seq, to, "events are lost");
         }
         self.next_seq = to + 1;

@@ -1,7 +1,7 @@
 //! Channel and payload of a notification; pure.
 
 use crate::config::Template;
-use crate::event::EventRef;
+use crate::event::{EventRef, Seq};
 
 /// What an allocation and a place in the queue cost beside the text, in bytes (the entry itself and the allocator's share).
 const ENTRY_BYTES: usize = size_of::<Notification>() + 16;
@@ -12,6 +12,8 @@ const FRAME_BYTES: usize = r#"{"id":"","type":"","source_id":""}"#.len();
 /// A notification ready to be published. Channel and message share one allocation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Notification {
+    /// The event's.
+    pub(super) seq: Seq,
     text: String,
     channel_len: usize,
 }
@@ -54,7 +56,7 @@ impl Composer {
         Self { channel, channel_text_len: text.len() }
     }
 
-    /// The notification of an event.
+    /// The notification of an event; its seq is not set yet.
     pub(super) fn compose(&self, event: &EventRef<'_>) -> Notification {
         let EventRef { id, kind, source_type, source_id, .. } = *event;
         // Enough for the usual template and no escapes, so that the text is allocated once; otherwise it grows.
@@ -67,7 +69,7 @@ impl Composer {
             push_escaped(&mut text, value);
         }
         text.push_str("\"}");
-        Notification { text, channel_len }
+        Notification { seq: Seq::default(), text, channel_len }
     }
 }
 

@@ -20,7 +20,7 @@ impl Rig {
     /// Hands over the next `count` events.
     fn ack(&mut self, count: usize) {
         for n in self.acked.end..self.acked.end + count {
-            self.queue.acked(&event(&n.to_string(), "s"));
+            self.queue.acked(Seq(1), &event(&n.to_string(), "s"));
         }
         self.acked.end += count;
     }
@@ -183,7 +183,7 @@ async fn no_permission_is_probed_slowly() {
 async fn one_forbidden_channel_stops_no_other() {
     let rig = play(7, 10_000, Mood::ForbidsSecret, async |rig| {
         for _ in 0..500 {
-            rig.queue.acked(&event("x", "secret"));
+            rig.queue.acked(Seq(1), &event("x", "secret"));
             rig.ack(1);
         }
         sleep(secs(1)).await;
