@@ -96,7 +96,7 @@ impl NotifyQueue {
     /// Hands over an event that Kafka has acknowledged.
     pub fn acked(&self, seq: Seq, event: &EventRef<'_>) {
         let Some(shared) = &self.shared else { return };
-        let notification = Notification { seq, ..shared.composer.compose(event) };
+        let notification = shared.composer.compose(seq, event);
         let mut state = shared.state();
         if state.closed {
             shared.stats.dropped(DropReason::Shutdown).add(1);

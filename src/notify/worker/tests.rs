@@ -5,6 +5,7 @@ use super::super::queue::{NotifyQueue, queue};
 use super::super::run::LAST_WORDS;
 use super::fake::{Fake, Mood};
 use super::*;
+use crate::event::Seq;
 use std::sync::{Mutex, PoisonError};
 use tokio::time::sleep;
 

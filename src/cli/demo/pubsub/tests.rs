@@ -3,7 +3,7 @@
 use super::PubSubServer;
 use super::outbox::MAX_WAITING;
 use crate::config::RedisConfig;
-use crate::event::EventRef;
+use crate::event::{EventRef, Seq};
 use crate::notify::{DropReason, LAST_WORDS, Notify, NotifyReport, ProbeError, RedisFacts, probe};
 use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
