@@ -35,8 +35,8 @@ use workers::{OpsThread, Worker};
 
 pub use outcome::Outcome;
 
-/// What a frame may need beside the bytes of the body: spans, the id and time that are added where they were absent, and the hash of what was there
-/// before.
+/// What a frame may need beside the bytes of the body: spans, the id and time that are added where they were absent, and the hash of what
+/// was there before.
 const RECORD_OVERHEAD_BYTES: u64 = 168;
 
 /// Why the relay cannot start.

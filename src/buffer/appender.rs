@@ -1,8 +1,8 @@
 //! The write side: admission in order, waiting for room up to a deadline, and the answer once a sync covers the batch.
 //!
-//! A batch whose events are known ([`super::dedup`]) is not admitted with them: first they must be durable, since the answer says so, then what is
-//! left of the batch is submitted again. Invariant: a request is refused only while nothing of it is stored. Fair: nobody overtakes a batch that waits
-//! for room; one that waits and turns out to hold a known event begins anew.
+//! A batch whose events are known ([`super::dedup`]) is not admitted with them: first they must be durable, since the answer says so, then
+//! what is left of the batch is submitted again. Invariant: a request is refused only while nothing of it is stored. Fair: nobody overtakes
+//! a batch that waits for room; one that waits and turns out to hold a known event begins anew.
 
 use super::dedup::{Durable, Seen};
 use super::error::AppendError;

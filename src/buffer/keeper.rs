@@ -45,7 +45,6 @@ pub struct Keeper {
     told_no_segment: bool,
     told_not_freed: bool,
     told_cursor_waits: bool,
-    told_journal_waits: bool,
 }
 
 impl Keeper {
@@ -61,7 +60,6 @@ impl Keeper {
             told_no_segment: false,
             told_not_freed: false,
             told_cursor_waits: false,
-            told_journal_waits: false,
         }
     }
 
@@ -142,15 +140,15 @@ impl Keeper {
     /// Writes the ids of what is durable by now; `false` when that has to wait.
     fn keep_ids(&mut self) -> bool {
         let (shared, Some(journal)) = (&self.shared, &mut self.journal) else { return true };
-        if !journal.lags(lock(&shared.window).durable()) {
+        if !journal.lags(&lock(&shared.window)) {
             return true;
         }
         let written = journal.write(&*shared.storage, &shared.window);
         match &written {
-            Ok(()) => self.told_journal_waits = false,
+            Ok(()) => journal.told_waits = false,
             // As for the cursor.
             Err(error) if is_full(error) => {
-                if !std::mem::replace(&mut self.told_journal_waits, true) {
+                if !std::mem::replace(&mut journal.told_waits, true) {
                     tracing::warn!(%error, "no room to write the journal of ids, trying again: no segment is freed until there is");
                 }
             }

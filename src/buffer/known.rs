@@ -110,7 +110,8 @@ mod tests {
         builder.finish()
     }
 
-    // Goal: the answer gives the right seq for each event of a request, whichever of them were known, also when that was found out bit by bit.
+    // Goal: the answer gives the right seq for each event of a request, whichever of them were known, also when that was found out bit by
+    // bit.
     #[test]
     fn seqs_of_a_mixed_request() {
         let mut known = Known::default();

@@ -67,8 +67,8 @@ pub use stats::BufferSnapshot;
 /// The file that says who writes here.
 pub(crate) const LOCK_NAME: &str = "LOCK";
 
-/// Largest payload of one batch in a buffer of these settings, in bytes; `wanted` is the largest that ingest means to append, `window` the number
-/// of events whose ids are remembered.
+/// Largest payload of one batch in a buffer of these settings, in bytes; `wanted` is the largest that ingest means to append, `window` the
+/// number of events whose ids are remembered.
 ///
 /// # Errors
 /// The sentence with which opening would refuse the settings.

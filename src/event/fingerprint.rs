@@ -1,8 +1,8 @@
 //! What is remembered of an event to know it again: a hash of its id, and one of what its client posted.
 //!
-//! 128 bits of the id, so that two ids never count as one by chance. The body's hash covers the id as well: should two ids ever meet, their bodies
-//! differ, and the second event is refused in plain words instead of being taken for the first. Both hashes are XXH3: the same in every version and
-//! on every machine, since they are kept on disk.
+//! 128 bits of the id, so that two ids never count as one by chance. The body's hash covers the id as well: should two ids ever meet, their
+//! bodies differ, and the second event is refused in plain words instead of being taken for the first. Both hashes are XXH3: the same in
+//! every version and on every machine, since they are kept on disk.
 
 use xxhash_rust::xxh3::{Xxh3Default, xxh3_64, xxh3_128};
 
@@ -35,7 +35,9 @@ pub fn body_hash(bytes: &[u8]) -> u64 {
 /// The same of bytes in several pieces.
 pub fn body_hash_of(pieces: &[&[u8]]) -> u64 {
     let mut hasher = Xxh3Default::new();
-    pieces.iter().for_each(|piece| hasher.update(piece));
+    for piece in pieces {
+        hasher.update(piece);
+    }
     hasher.digest()
 }
 

@@ -342,7 +342,8 @@ mod tests {
             }
         }
 
-        // Goal: an event is known again by what was posted, also when it is read back from disk, and also next to others that are taken out.
+        // Goal: an event is known again by what was posted, also when it is read back from disk, and also next to others that are taken
+        // out.
         #[test]
         fn is_known_again(events in prop::collection::vec(("[a-z]{1,20}", ".{0,60}", prop::option::of(any::<u64>()), any::<bool>()), 1..12)) {
             let mut builder = BatchBuilder::default();

@@ -101,7 +101,7 @@ impl<A: Append> Api<A> {
     {
         let path = request.uri().path();
         if let Some(id) = path.strip_prefix("/v1/events/").filter(|id| !id.is_empty()) {
-            return self.receipt(id, &request);
+            return Ok(self.receipt(id, request.method()));
         }
         if path != "/v1/events" {
             return Err(Problem::new(
@@ -116,14 +116,16 @@ impl<A: Append> Api<A> {
     }
 
     /// What became of an event.
-    fn receipt<B>(&self, id: &str, request: &Request<B>) -> Result<Response<Full<Bytes>>, Problem> {
-        if request.method() != Method::GET {
-            return Err(Problem::new(Kind::METHOD, "a receipt is read with GET; events go to POST /v1/events").allowing("GET"));
+    fn receipt(&self, id: &str, method: &Method) -> Response<Full<Bytes>> {
+        if method != Method::GET {
+            let problem = Problem::new(Kind::METHOD, "a receipt is read with GET; events go to POST /v1/events");
+            return problem.allowing("GET").into_response();
         }
-        let (id, history) = (receipt::id_in(id)?, self.appender.history());
-        let known = self.appender.find(&id).and_then(|seq| Some((seq, history.get(seq)?)));
-        let (seq, fate) = known.ok_or_else(|| receipt::unknown(&id, history.limit()))?;
-        Ok(receipt::response(&id, seq, &fate))
+        let (id, history) = (receipt::id_in(id), self.appender.history());
+        match self.appender.find(&id).and_then(|seq| Some((seq, history.get(seq)?))) {
+            Some((seq, fate)) => receipt::response(&id, seq, &fate),
+            None => receipt::unknown(&id, history.limit()).into_response(),
+        }
     }
 
     async fn post_events<B>(&self, request: Request<B>) -> Result<Response<Full<Bytes>>, Problem>

@@ -1,8 +1,8 @@
 //! Stage 1: applications hand events in.
 //!
 //! `POST /v1/events` on loopback TCP and a Unix socket, HTTP/1.1 and HTTP/2 with prior knowledge. A request is one atomic unit: all
-//! of its events are stored or none. One that was stored before is not stored again, and counted as a duplicate. `GET /v1/events/{id}` tells what
-//! became of one.
+//! of its events are stored or none. One that was stored before is not stored again, and counted as a duplicate. `GET /v1/events/{id}`
+//! tells what became of one.
 //!
 //! | reply | when |
 //! |---|---|

@@ -46,10 +46,9 @@ struct Dead<'a> {
     reason: &'a str,
 }
 
-/// The id in a path below `/v1/events/`.
-pub(super) fn id_in(path: &str) -> Result<Cow<'_, str>, Problem> {
-    let id = percent_decode_str(path).decode_utf8();
-    id.map_err(|_| Problem::new(Kind::NOT_FOUND, "the id in the path is not UTF-8 once its percent signs are resolved"))
+/// The id in a path below `/v1/events/`. One that is not UTF-8 is nobody's.
+pub(super) fn id_in(path: &str) -> Cow<'_, str> {
+    percent_decode_str(path).decode_utf8_lossy()
 }
 
 /// The reply.

@@ -1,9 +1,9 @@
 //! What became of the newest events: for receipts, and for repeats that wait for Kafka's word about the first.
 //!
-//! A ring by seq, 32 bytes an event, as long as the window in which ids are known. Written in batches by the committer, the drain and notify, each under
-//! a lock that is held for some nanoseconds an event. It says only what somebody has seen: where the place in Kafka is not known (the event was
-//! acknowledged before a restart), it does not make one up. Deliberately absent: the disk. After a restart the newest events are known to be
-//! waiting or at their end, not more.
+//! A ring by seq, 32 bytes an event, as long as the window in which ids are known. Written in batches by the committer, the drain and
+//! notify, each under a lock that is held for some nanoseconds an event. It says only what somebody has seen: where the place in Kafka is
+//! not known (the event was acknowledged before a restart), it does not make one up. Deliberately absent: the disk. After a restart the
+//! newest events are known to be waiting or at their end, not more.
 
 use super::Receipt;
 use crate::event::{Place, Seq};
@@ -99,6 +99,14 @@ pub struct History {
     /// Requests that want to know of every change, so that the drain pays one load a batch when there are none.
     waiting: AtomicUsize,
     changed: Notify,
+}
+
+/// What there is of the receipts of some events.
+enum Receipts {
+    All(Vec<Receipt>),
+    NotYet,
+    /// One of them will have none.
+    Never,
 }
 
 /// Takes a request out of those that wait.
@@ -298,25 +306,26 @@ impl History {
             let changed = self.changed.notified();
             let mut changed = std::pin::pin!(changed);
             let _ = changed.as_mut().enable();
-            if let Some(receipts) = self.receipts_now(seqs)? {
-                return Some(receipts);
+            match self.receipts_now(seqs) {
+                Receipts::All(receipts) => return Some(receipts),
+                Receipts::Never => return None,
+                Receipts::NotYet => changed.await,
             }
-            changed.await;
         }
     }
 
-    /// `Some(None)`: not yet.
-    fn receipts_now(&self, seqs: &[Seq]) -> Option<Option<Vec<Receipt>>> {
+    fn receipts_now(&self, seqs: &[Seq]) -> Receipts {
         let ring = self.ring();
         let mut receipts = Vec::with_capacity(seqs.len());
+        let mut waiting = false;
         for &seq in seqs {
-            match ring.fate(seq)?.stage {
-                Stage::Acked { place: Some(place), .. } => receipts.push(Receipt { seq, place }),
-                Stage::Buffered => return Some(None),
-                _ => return None,
+            match ring.fate(seq).map(|fate| fate.stage) {
+                Some(Stage::Acked { place: Some(place), .. }) => receipts.push(Receipt { seq, place }),
+                Some(Stage::Buffered) => waiting = true,
+                _ => return Receipts::Never,
             }
         }
-        Some(Some(receipts))
+        if waiting { Receipts::NotYet } else { Receipts::All(receipts) }
     }
 
     fn tell(&self) {

@@ -4,9 +4,9 @@
 //!  0 "DSJ1"  4 u32 key id (0: plain)  8 u64 XXH3(seed; bytes 16..4096)  16 u64 generation  24 u64 number  32 u32 entries  36 nonce[12]
 //! 48 168 × (id hash u128, body hash u64)  4080 tag[16]
 //! ```
-//! Block `n` is about the seqs from `168 n + 1` on; an entry of zeros says that nothing is known. The seed is the relay-id's: a block that came from
-//! another directory does not verify. With encryption at rest the entries are AES-256-GCM ciphertext under a random nonce, and everything before them
-//! is bound to it: hashes of ids that somebody may guess would tell that they are there.
+//! Block `n` is about the seqs from `168 n + 1` on; an entry of zeros says that nothing is known. The seed is the relay-id's: a block that
+//! came from another directory does not verify. With encryption at rest the entries are AES-256-GCM ciphertext under a random nonce, and
+//! everything before them is bound to it: hashes of ids that somebody may guess would tell that they are there.
 
 use super::window::Entry;
 use crate::buffer::log::cipher::{JournalCipher, Keyring};

@@ -3,9 +3,10 @@
 //! ```text
 //! ids:   two blocks for the newest, unfinished stretch, written in turn  ·  a ring of whole blocks, block n at place n mod its length
 //! ```
-//! Written about once a second, and before a segment is freed whose events are younger than the window is long. One sync a time. What was synced is
-//! never written over while it counts: the two places for the newest stretch take turns, and the ring is longer than the window. Generations rise with
-//! every block; when the file is read, a block ends all that older generations say about its own seqs and those after it.
+//! Written about once a second, and before a segment is freed whose events are younger than the window is long. One sync a time. What was
+//! synced is never written over while it counts: the two places for the newest stretch take turns, and the ring is longer than the window.
+//! Generations rise with every block; when the file is read, a block ends all that older generations say about its own seqs and those after
+//! it.
 //!
 //! A block that does not verify is as if it had never been written: its events are read from their segments, where those are still there.
 //! Deliberately absent: a refusal to open.
@@ -106,6 +107,8 @@ pub(crate) struct Journal {
     turn: u64,
     /// Everything up to this seq is in it, durably.
     covered: u64,
+    /// The log knows that it could not be written.
+    pub(crate) told_waits: bool,
 }
 
 impl Journal {
@@ -128,7 +131,16 @@ impl Journal {
         };
         let cipher = keyring.journal_cipher(keyring.writing_key_id(), relay_id);
         let covered = if is_new { 0 } else { lock(window).durable() };
-        let mut journal = Self { file, limit, seed: seed(relay_id), cipher, generation: loaded.generation, turn: loaded.turn, covered };
+        let mut journal = Self {
+            file,
+            limit,
+            seed: seed(relay_id),
+            cipher,
+            generation: loaded.generation,
+            turn: loaded.turn,
+            covered,
+            told_waits: false,
+        };
         if is_new {
             journal.file.allocate(wanted)?;
         }
@@ -148,8 +160,8 @@ impl Journal {
     }
 
     /// Whether there is anything to write.
-    pub(crate) fn lags(&self, durable: u64) -> bool {
-        self.covered < durable
+    pub(crate) fn lags(&self, window: &Window) -> bool {
+        window.outgrew(self.covered)
     }
 
     /// Bytes that it takes on disk.
@@ -159,10 +171,11 @@ impl Journal {
 
     /// Writes what became durable since the last time, durably.
     pub(crate) fn write(&mut self, storage: &dyn Storage, window: &Mutex<Window>) -> io::Result<()> {
-        let (durable, oldest) = {
-            let window = lock(window);
-            (window.durable(), window.oldest())
+        let (durable, oldest, outdated) = {
+            let mut window = lock(window);
+            (window.durable(), window.oldest(), window.take_outdated())
         };
+        self.covered = self.covered.min(outdated.saturating_sub(1));
         let (first, tail) = (number_of((self.covered + 1).max(oldest)), number_of(durable + 1));
         for number in first..tail {
             let place = TURNS + number % ring_len(self.limit);

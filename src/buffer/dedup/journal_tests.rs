@@ -92,8 +92,8 @@ fn damage_is_forgotten_and_torn_writes_hurt_nothing() {
     }
 }
 
-// Goal: after a start that found fewer events on disk than before, what the journal said of their seqs is never taken for the events that get
-// them now.
+// Goal: after a start that found fewer events on disk than before, what the journal said of their seqs is never taken for the events that
+// get them now.
 #[test]
 fn seqs_that_are_given_again_are_not_mistaken() {
     let dir = tempfile::tempdir().unwrap();
@@ -108,6 +108,22 @@ fn seqs_that_are_given_again_are_not_mistaken() {
     let loaded = load(&storage, &Keyring::default(), &RELAY).unwrap();
     assert_eq!(loaded.entry(300), entry(300));
     assert!((301..=600).all(|seq| !loaded.entry(seq).is_known()));
+}
+
+// Goal: an event that is reported lost may be sent again, also after the next start.
+#[test]
+fn what_is_lost_is_struck_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let storage = DiskStorage::new(dir.path());
+    let window = window(600, 500);
+    let mut journal = open(&storage, &window);
+    assert!(!journal.lags(&lock(&window)));
+    lock(&window).forget(100, 102);
+    assert!(journal.lags(&lock(&window)));
+    journal.write(&storage, &window).unwrap();
+    assert!(!journal.lags(&lock(&window)));
+    let expected: Vec<u64> = (1..=500).filter(|seq| !(100..=102).contains(seq)).collect();
+    assert_eq!(known(&storage, 500), expected);
 }
 
 // Goal: another size of the window keeps what is known, as far as the new one reaches.

@@ -1,7 +1,8 @@
 //! The window after a start: what the journal says, and for what it does not cover, the segments themselves.
 //!
-//! Reads at most the segments that hold the newest `limit` events. Those that the cursor has passed are among them, until they are written over: a crash
-//! may come between the cursor and the journal. What is damaged is passed over here, and dealt with when it is read for delivery.
+//! Reads at most the segments that hold the newest `limit` events. Those that the cursor has passed are among them, until they are written
+//! over: a crash may come between the cursor and the journal. What is damaged is passed over here, and dealt with when it is read for
+//! delivery.
 
 use super::journal::{self, JOURNAL_NAME, Journal, Loaded, NEW_NAME};
 use super::window::{Entry, Window};
@@ -45,10 +46,10 @@ impl Table {
 
 /// Brings the window back, before any file of `recovered` is written over.
 pub(crate) fn restore(storage: &dyn Storage, keyring: &Keyring, recovered: &Recovered, limit: u64) -> Result<Restored, OpenError> {
-    let _ = storage.remove(NEW_NAME);
+    drop(storage.remove(NEW_NAME));
     if limit == 0 {
         // What it says would be wrong once seqs go on without it.
-        let _ = storage.remove(JOURNAL_NAME);
+        drop(storage.remove(JOURNAL_NAME));
         return Ok(Restored { window: Mutex::new(Window::off()), journal: None });
     }
     let fail = |source| io_error(storage, "open", JOURNAL_NAME, source);
@@ -69,7 +70,7 @@ pub(crate) fn restore(storage: &dyn Storage, keyring: &Keyring, recovered: &Reco
         Ok(journal) => Some(journal),
         Err(error) if is_full(&error) => {
             tracing::warn!(%error, "no room for the journal of ids: after a crash now, repeats of events that Kafka has are stored again");
-            let _ = storage.remove(NEW_NAME);
+            drop(storage.remove(NEW_NAME));
             None
         }
         Err(error) => return Err(fail(error)),
@@ -82,7 +83,7 @@ fn report(loaded: &Loaded, read: u64, table: &Table) {
     if loaded.damaged > 0 {
         tracing::info!(blocks = loaded.damaged, "blocks of the journal of ids do not verify: unfinished writes, or damage; left out");
     }
-    tracing::info!(known, read, "ids of the newest events are known; read from segments as many as it says");
+    tracing::info!(known, read_from_segments = read, "ids of the newest events are known");
 }
 
 /// Fills the gaps from the segments; returns how many events it found there.
@@ -98,7 +99,7 @@ fn read_missing(storage: &dyn Storage, keyring: &Keyring, recovered: &Recovered,
             match read_segment(&*file, keyring, &header, &seal, table) {
                 Ok(events) => found += events,
                 Err(error) => {
-                    tracing::warn!(file = name.as_str(), %error, "cannot read ids from a segment: repeats of its events are not known")
+                    tracing::warn!(file = name.as_str(), %error, "cannot read ids from a segment: repeats of its events are not known");
                 }
             }
         }

@@ -1,9 +1,11 @@
 //! Which of the newest events are known, by the hash of their id. Pure.
 //!
-//! A ring by seq, and an index into it by id. An event is in it from its admission on, so that a repeat is seen however early it comes; until it is
-//! durable, whoever repeats it waits. What is refused after its admission is taken out again. The oldest leave when `limit` newer ones are durable.
+//! A ring by seq, and an index into it by id. An event is in it from its admission on, so that a repeat is seen however early it comes;
+//! until it is durable, whoever repeats it waits. What is refused after its admission is taken out again. The oldest count no more when
+//! `limit` newer ones are durable, and leave at the next admission.
 //!
-//! Memory: 24 bytes an event in the ring and about 7 in the index; events on their way to the disk come on top, and are smaller here than there.
+//! Memory: 24 bytes an event in the ring and about 7 in the index; events on their way to the disk come on top, and are smaller here than
+//! there.
 
 use crate::event::{Fingerprint, Seq};
 use hashbrown::HashTable;
@@ -83,6 +85,8 @@ pub(crate) struct Window {
     /// Told whether an event became durable.
     waiting: Vec<(u64, oneshot::Sender<bool>)>,
     refusals: u64,
+    /// From here on the journal says more than is known by now; `u64::MAX`: nowhere.
+    outdated_from: u64,
 }
 
 /// Whether known events are durable.
@@ -108,7 +112,7 @@ impl Decided {
     pub(crate) fn tell(self) {
         for waiting in self.waiting {
             // One that hung up has nothing to learn.
-            let _ = waiting.send(self.durable);
+            let _hung_up = waiting.send(self.durable).is_err();
         }
     }
 }
@@ -122,8 +126,16 @@ impl Window {
     /// A window of `limit` events whose newest are `entries`, up to the durable one.
     pub(crate) fn new(limit: u64, entries: VecDeque<Entry>, durable: u64) -> Self {
         let first = durable + 1 - entries.len() as u64;
-        let mut window =
-            Self { limit, first, entries: VecDeque::new(), index: HashTable::new(), durable, waiting: Vec::new(), refusals: 0 };
+        let mut window = Self {
+            limit,
+            first,
+            entries: VecDeque::new(),
+            index: HashTable::new(),
+            durable,
+            waiting: Vec::new(),
+            refusals: 0,
+            outdated_from: u64::MAX,
+        };
         for entry in entries {
             // The newest of an id counts: it stays longest.
             let seq = window.next_seq();
@@ -157,6 +169,7 @@ impl Window {
         if self.limit == 0 {
             return Ok(());
         }
+        self.evict();
         if self.entries.is_empty() {
             self.first = first_seq;
         }
@@ -181,7 +194,7 @@ impl Window {
     /// Those events of a request that were accepted before.
     pub(crate) fn look(&self, request: &[Fingerprint]) -> Vec<Seen> {
         let known = request.iter().enumerate().filter_map(|(position, fingerprint)| {
-            let seq = self.seq_of(fingerprint.id)?;
+            let seq = self.find(fingerprint.id)?.0;
             Some(self.seen(position, *fingerprint, seq, u64::MAX))
         });
         known.collect()
@@ -209,14 +222,6 @@ impl Window {
     /// Everything up to `durable` is; gives back whom to tell.
     pub(crate) fn synced(&mut self, durable: u64) -> Decided {
         self.durable = durable;
-        let keep_from = (durable + 1).saturating_sub(self.limit);
-        while self.first < keep_from
-            && let Some(entry) = self.entries.pop_front()
-        {
-            let gone = low(self.first);
-            self.remove(entry, gone);
-            self.first += 1;
-        }
         let decided = self.waiting.extract_if(.., |(seq, _)| *seq <= durable);
         Decided { waiting: decided.map(|(_, waiting)| waiting).collect(), durable: true }
     }
@@ -235,6 +240,7 @@ impl Window {
 
     /// These events are lost: a repeat of one is no repeat.
     pub(crate) fn forget(&mut self, from: u64, to: u64) {
+        self.outdated_from = self.outdated_from.min(from.max(self.first));
         for seq in from.max(self.first)..(to + 1).min(self.next_seq()) {
             let Some(slot) = self.slot(seq) else { return };
             let entry = std::mem::take(&mut self.entries[slot]);
@@ -242,9 +248,31 @@ impl Window {
         }
     }
 
+    /// From where on the journal is outdated; it will be written anew.
+    pub(crate) fn take_outdated(&mut self) -> u64 {
+        std::mem::replace(&mut self.outdated_from, u64::MAX)
+    }
+
+    /// Whether the journal, which has everything up to `covered`, is to be written.
+    pub(crate) fn outgrew(&self, covered: u64) -> bool {
+        covered < self.durable || self.outdated_from <= covered
+    }
+
     /// Copies the entries of `seqs`, as far as they are here.
     pub(crate) fn copy(&self, seqs: std::ops::Range<u64>) -> impl Iterator<Item = Entry> {
         seqs.map(|seq| self.slot(seq).and_then(|slot| self.entries.get(slot)).copied().unwrap_or_default())
+    }
+
+    /// Lets the oldest go: here, on the thread of a request, and not on the one that every request waits for.
+    fn evict(&mut self) {
+        let keep_from = self.oldest();
+        while self.first < keep_from
+            && let Some(entry) = self.entries.pop_front()
+        {
+            let gone = low(self.first);
+            self.remove(entry, gone);
+            self.first += 1;
+        }
     }
 
     fn next_seq(&self) -> u64 {

@@ -52,7 +52,8 @@ fn op() -> impl Strategy<Value = Op> {
 }
 
 proptest! {
-    // Goal: each of the newest events is known, with the seq it got, and none that was refused, lost, or is too old; whatever comes in which order.
+    // Goal: each of the newest events is known, with the seq it got, and none that was refused, lost, or is too old; whatever comes in
+    // which order.
     #[test]
     fn is_the_plain_list(limit in 1_u64..30, ops in prop::collection::vec(op(), 1..120)) {
         let (mut window, mut model) = (window(limit), Model { next: 1, ..Model::default() });
@@ -93,6 +94,7 @@ proptest! {
                 let expected = model.admitted.iter().find(|(_, known)| known.id == fingerprint(id, 0).id).map(|(seq, _)| Seq(*seq));
                 prop_assert_eq!(window.find(fingerprint(id, 0).id), expected);
             }
+            window.evict();
             prop_assert_eq!(window.index.len(), model.admitted.len());
         }
     }
@@ -108,6 +110,7 @@ fn memory_is_bounded() {
         window.claim(&request, seq).unwrap();
         window.synced(seq).tell();
     }
+    window.evict();
     assert_eq!((window.entries.len(), window.index.len(), window.oldest()), (1000, 1000, 19_001));
     assert!(
         window.entries.capacity() <= 2048 && window.index.capacity() <= 4096,

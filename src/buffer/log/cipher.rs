@@ -7,9 +7,9 @@
 //! journal key = HKDF-SHA-256(key; no salt; "dualstream ids" relay-id)     its nonces are random
 //! key id      = 4 bytes derived from the key, in the segment header: says which key, tells nothing about it
 //! ```
-//! Checksums cover what is on disk, so that recovery, `verify` and quarantine need no key. Only payloads and the hashes of ids are encrypted: how many events
-//! there are, when they came, and the cursor's topic names and offsets stay readable. Deliberately absent: rewriting old segments under a
-//! new key. They drain away; their key stays in the file until then.
+//! Checksums cover what is on disk, so that recovery, `verify` and quarantine need no key. Only payloads and the hashes of ids are
+//! encrypted: how many events there are, when they came, and the cursor's topic names and offsets stay readable. Deliberately absent:
+//! rewriting old segments under a new key. They drain away; their key stays in the file until then.
 
 use super::frame::{FrameHeader, HEADER_LEN};
 use super::segment::SegmentHeader;

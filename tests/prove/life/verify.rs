@@ -70,7 +70,8 @@ pub fn after_a_crash(book: &Book, expect: &Expect, relay: &mut Relay, disk: &Dis
     Ok(seen)
 }
 
-/// Each event that was answered, and is among the newest, is known by its id, and sent again it is not stored again; what is not stored is not known.
+/// Each event that was answered, and is among the newest, is known by its id, and sent again it is not stored again; what is not stored is
+/// not known.
 pub fn known_once(book: &Book, expect: &Expect, seen: &Seen, relay: &Relay) -> Result<(), String> {
     let durable = relay.gauges.snapshot().durable_seq;
     let oldest = (durable + 1).saturating_sub(WINDOW as u64).max(1);
