@@ -11,6 +11,8 @@
 
 // What `src/buffer` names of the crate.
 use dualstream::{config, error, event};
+// What `receipts` names of its own part.
+use dualstream::lifecycle::History;
 
 /// The crate's, but for what the drain and the committer hand to each other.
 mod lifecycle {

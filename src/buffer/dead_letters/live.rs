@@ -129,7 +129,11 @@ impl DeadLetters {
         let mut batch = BatchBuilder::default();
         for letter in letters {
             self.shared.dead_letters.begin_retry(letter.seq, from_seq)?;
-            batch.push_record(&letter.record);
+            // It is not a repeat of itself.
+            lock(&self.shared.window).forget(letter.seq, letter.seq);
+            batch
+                .push_record(&letter.record)
+                .map_err(|_| DeadLetterError::NotDurable(format!("dead letter {} does not decode", letter.seq)))?;
         }
         let options = AppendOptions { deadline: Instant::now() + ROOM_TIMEOUT, receipts: None };
         let runtime = tokio::runtime::Handle::try_current().map_err(|error| DeadLetterError::NotDurable(error.to_string()))?;

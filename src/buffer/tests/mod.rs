@@ -1,6 +1,7 @@
 //! The buffer on a real directory: stored, leased, acknowledged, reopened; full and free again.
 
 mod encryption;
+mod repeats;
 mod start_up;
 mod waiters;
 

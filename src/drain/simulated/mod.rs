@@ -160,7 +160,7 @@ fn run_for(seed: u64, events: usize, faults: Faults, time: Duration) -> Run {
     let buffer = MemoryBuffer::new(&world, events);
     let seqs = buffer.seqs();
     let (listener, shown) = (Arc::clone(&world), Arc::clone(&stats));
-    let on_acked = move |event: &EventRef<'_>| {
+    let on_acked = move |_: Seq, event: &EventRef<'_>| {
         let seq = event.id.strip_prefix("id-").unwrap().parse().unwrap();
         look(&listener).last_shown = shown.state.lock().unwrap().clone();
         look(&listener).notified.push((event.source_id.to_owned(), seq));
