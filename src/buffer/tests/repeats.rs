@@ -107,7 +107,7 @@ fn of_what_was_there_before_a_restart() {
                 assert!(look(&mut append).is_some());
                 buffer.deliver();
                 for _ in 0..3 {
-                    let _ = buffer.keeper.turn(Instant::now());
+                    assert!(buffer.keeper.turn(Instant::now()).is_continue());
                 }
             }
         }
