@@ -69,6 +69,11 @@ impl Board {
         let began = self.logged.as_ref().map_or(now, |logged| logged.began);
         let repeats = self.logged.as_ref().map_or(0, |logged| logged.suppressed);
         self.logged = Some(Logged { reason, at: now, began, suppressed: 0 });
+        // Nothing is wrong: somebody has changed a file, as they should.
+        if reason == "rotated" {
+            tracing::info!(detail = refusal.detail, "a file of certificates or secrets has changed; connecting to Kafka anew");
+            return;
+        }
         tracing::warn!(
             reason,
             meaning = refusal.class.meaning,

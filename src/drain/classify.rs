@@ -23,7 +23,7 @@ pub const BLOCK_REASONS: [&str; 8] =
     ["unknown_topic", "invalid_topic", "authorization", "authentication", "incompatible", "rejected", "unreadable", "malformed"];
 
 /// The reasons that pass by themselves or with a new handle.
-pub const PASSING_REASONS: [&str; 7] = ["unreachable", "cluster", "corrupt", "neighbour", "set_aside", "fatal", "unclassified"];
+pub const PASSING_REASONS: [&str; 8] = ["unreachable", "cluster", "corrupt", "neighbour", "set_aside", "fatal", "rotated", "unclassified"];
 
 /// Kafka has stopped acknowledging although a broker answers; the drain's own finding, not a code.
 pub(super) const STALLED: Class =

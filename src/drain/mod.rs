@@ -38,7 +38,7 @@ use std::sync::Arc;
 pub use acks::OnAcked;
 pub use classify::{BLOCK_REASONS, Class, PASSING_REASONS};
 pub use clock::{Clock, SystemClock};
-pub use kafka::{BuildError, KafkaFactory, KafkaFacts, KafkaSink, ProbeError, check_properties, probe, producer_settings};
+pub use kafka::{BuildError, KafkaFactory, KafkaFacts, KafkaSink, ProbeError, Unusable, check_properties, probe, producer_settings};
 pub use sink::{Purge, Refusal, Report, SendOutcome, Sink, SinkFactory};
 pub use source::Source;
 pub use stats::{DrainState, DrainStats, RETRY_REASONS};

@@ -21,6 +21,8 @@ mod kernel;
 mod ops;
 mod outage;
 mod redis_trouble;
+#[cfg(feature = "kafka-tls")]
+mod secure;
 mod shutdown;
 mod socket;
 mod support_check;

@@ -6,26 +6,32 @@
 //! Only the drain's thread calls in here. librdkafka's own threads never call back: reports, logs, statistics and errors are events that
 //! [`Sink::poll`] serves.
 
+mod cloudevents;
 mod context;
+mod diagnosis;
 mod log;
 mod probe;
 mod record;
+mod security;
 mod settings;
+mod token;
 
 use self::context::Context;
 use self::record::Recorder;
+use self::security::{FileWatch, ROTATED, SecretError, Security, UNUSABLE};
 use super::sink::{Purge, Refusal, Report, SendOutcome, Sink, SinkFactory};
 use crate::config::KafkaConfig;
+use crate::error::chain;
 use crate::event::{EventRef, Seq};
 use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, Producer, PurgeConfig};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 pub use probe::{KafkaFacts, ProbeError, probe};
-pub use settings::{BuildError, check_properties, client_config as producer_settings};
+pub use settings::{BuildError, Unusable, check_properties, producer_settings};
 
 /// Taking a handle apart can block inside librdkafka, so it happens on a thread of its own; no more than this many at once.
 const MAX_CLOSING: usize = 4;
@@ -37,7 +43,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(1);
 
 /// Makes [`KafkaSink`]s.
 pub struct KafkaFactory {
+    /// Without the secrets, which are read for each handle.
     client: ClientConfig,
+    security: Security,
     recorder: Recorder,
     /// Made while building, so that settings which librdkafka refuses are found before anything runs.
     first: Option<KafkaSink>,
@@ -48,16 +56,33 @@ impl KafkaFactory {
     /// Checks the settings and makes the first handle.
     pub(super) fn build(config: &KafkaConfig, relay_id: &str) -> Result<Self, BuildError> {
         let client = settings::client_config(config, relay_id)?;
-        let recorder = Recorder::new(settings::topic(config)?, relay_id);
-        let mut factory = Self { client, recorder, first: None, closing: Arc::new(()) };
-        factory.first = Some(factory.open().map_err(BuildError::from)?);
+        let recorder = Recorder::new(settings::topic(config)?, config, relay_id);
+        let mut factory = Self { client, security: Security::of(config), recorder, first: None, closing: Arc::new(()) };
+        match factory.open() {
+            Ok(sink) => factory.first = Some(sink),
+            Err(OpenError::Client(error)) if !factory.security.has_files() => return Err(BuildError::Client(error)),
+            // `connect` meets it again and says so, until the file is put right.
+            Err(error) => tracing::debug!(error = chain(&error), "no Kafka handle yet"),
+        }
         Ok(factory)
     }
 
-    fn open(&self) -> Result<KafkaSink, KafkaError> {
-        let producer = self.client.create_with_context(Context::default())?;
-        Ok(KafkaSink { producer, recorder: self.recorder.clone(), _closing: Arc::clone(&self.closing) })
+    fn open(&self) -> Result<KafkaSink, OpenError> {
+        // Before the files are read: a change from here on is noticed.
+        let watch = self.security.watch(Instant::now()).map(Mutex::new);
+        let client = self.security.with_secrets(&self.client)?;
+        let producer = client.create_with_context(Context::new(self.security.token()))?;
+        Ok(KafkaSink { producer, recorder: self.recorder.clone(), watch, _closing: Arc::clone(&self.closing) })
     }
+}
+
+/// Why a handle cannot be made.
+#[derive(Debug, thiserror::Error)]
+enum OpenError {
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    #[error("cannot make a Kafka handle")]
+    Client(#[from] KafkaError),
 }
 
 impl SinkFactory for KafkaFactory {
@@ -72,9 +97,13 @@ impl SinkFactory for KafkaFactory {
             let detail = format!("{MAX_CLOSING} earlier handles are still being taken apart");
             return Err(Refusal::new(RDKafkaErrorCode::PreviousInProgress, detail));
         }
-        self.open().map_err(|error| {
-            let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::CriticalSystemResource);
-            Refusal::new(code, format!("cannot make a Kafka handle: {error}"))
+        self.open().map_err(|error| match &error {
+            // The settings were tried when the relay started, or could not be for the same file.
+            OpenError::Client(client) if !self.security.has_files() => {
+                let code = client.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::CriticalSystemResource);
+                Refusal::new(code, chain(&error))
+            }
+            _ => Refusal { class: UNUSABLE, detail: chain(&error) },
         })
     }
 }
@@ -89,6 +118,8 @@ impl fmt::Debug for KafkaFactory {
 pub struct KafkaSink {
     producer: BaseProducer<Context>,
     recorder: Recorder,
+    /// The files that this handle was made with; `None` when there are none.
+    watch: Option<Mutex<FileWatch>>,
     /// Gone when this handle is: how the factory counts those that are still being taken apart. Last, so that it goes last.
     _closing: Arc<()>,
 }
@@ -96,6 +127,14 @@ pub struct KafkaSink {
 impl KafkaSink {
     fn context(&self) -> &Context {
         self.producer.context()
+    }
+
+    /// Whether a file that this handle was made with has changed: a new handle reads it again.
+    fn rotated(&self) -> Option<Refusal> {
+        let watch = self.watch.as_ref()?;
+        let mut watch = watch.lock().unwrap_or_else(PoisonError::into_inner);
+        let (key, path) = watch.changed(Instant::now())?;
+        Some(Refusal { class: ROTATED, detail: format!("{key} is {}", path.display()) })
     }
 
     /// Serves events until none is left. rdkafka's `poll` does not say whether there was one; the context counts them.
@@ -146,7 +185,7 @@ impl Sink for KafkaSink {
 
     fn fatal(&self) -> Option<Refusal> {
         if !self.context().saw_fatal() {
-            return None;
+            return self.rotated();
         }
         self.producer.client().fatal_error().map(|(code, text)| Refusal::new(code, text))
     }

@@ -4,7 +4,8 @@
 
 use super::context::Context;
 use super::record::Topic;
-use super::settings::{BuildError, client_config, topic};
+use super::security::Security;
+use super::settings::{BuildError, producer_settings, topic};
 use crate::config::KafkaConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
@@ -45,11 +46,13 @@ pub enum ProbeError {
         /// The newest error of a connection.
         said: Option<String>,
     },
-    /// Kafka answered that it does not know us.
-    #[error("{brokers} does not accept the credentials ({said})")]
+    /// Nobody lets us in, or we trust nobody.
+    #[error("no connection to {brokers}: {meaning} ({said})")]
     Credentials {
         /// The bootstrap servers.
         brokers: String,
+        /// What it means, and what to do.
+        meaning: &'static str,
         /// In librdkafka's words.
         said: String,
     },
@@ -81,13 +84,16 @@ pub enum ProbeError {
 /// # Errors
 /// [`ProbeError`], which says what to do.
 pub fn probe(config: &KafkaConfig, timeout: Duration) -> Result<KafkaFacts, ProbeError> {
-    let mut client = client_config(config, "check")?;
+    let mut client = producer_settings(config, "check")?;
     let _ = client.set("allow.auto.create.topics", "false");
     let name = match topic(config)? {
         Topic::Constant(name) => Some(name),
         Topic::PerEvent { .. } => None,
     };
-    let producer: BaseProducer<Context> = client.create_with_context(Context::default()).map_err(BuildError::from)?;
+    let producer: BaseProducer<Context> =
+        client.create_with_context(Context::new(Security::of(config).token())).map_err(BuildError::from)?;
+    // A token of OAUTHBEARER is asked for when the handle is polled, which the request below does not do.
+    producer.poll(Duration::from_millis(100));
     let metadata = producer
         .client()
         .fetch_metadata(name.as_deref(), timeout)
@@ -121,9 +127,12 @@ fn explain(
     let brokers = config.brokers.clone();
     let trouble = producer.context().take_trouble();
     match (error.rdkafka_error_code(), trouble) {
-        (_, Some(trouble)) if trouble.class.reason == "authentication" => ProbeError::Credentials { brokers, said: trouble.detail },
+        (_, Some(trouble)) if trouble.class.reason == "authentication" => {
+            ProbeError::Credentials { brokers, meaning: trouble.class.meaning, said: trouble.detail }
+        }
         (Some(RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::OperationTimedOut), trouble) => {
-            ProbeError::Unreachable { brokers, timeout, said: trouble.map(|trouble| trouble.detail) }
+            let said = trouble.map(|trouble| format!("{}: {}", trouble.class.meaning, trouble.detail));
+            ProbeError::Unreachable { brokers, timeout, said }
         }
         (Some(RDKafkaErrorCode::TopicAuthorizationFailed), _) => ProbeError::NotAuthorized { topic: topic.unwrap_or("*").to_owned() },
         _ => ProbeError::Refused { topic: topic.unwrap_or("*").to_owned(), source: error },

@@ -1,6 +1,7 @@
 //! The way of an event: in through any door and in any format, out of Kafka as it was, and a word of it to Redis.
 
 mod ack;
+mod cloudevents;
 mod doors;
 mod formats;
 mod kafka_first;
