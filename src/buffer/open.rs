@@ -17,6 +17,7 @@ use super::reader::Reader;
 use super::shared::{MarkBook, Meters, Queue, Segments, Shared, lock};
 use super::watermark::Watermark;
 use crate::config::{BufferConfig, read_secret_file};
+use crate::event::Seq;
 use crate::lifecycle::AckWaiters;
 use crate::sync::{AtomicU64, Condvar, Mutex};
 use std::collections::VecDeque;
@@ -136,12 +137,13 @@ impl Buffer {
     }
 
     fn assemble(shared: Arc<Shared>, cursor: Cursor, written: Marks, next_seq: u64) -> Self {
+        let unclean_up_to = (!written.clean).then(|| Seq(next_seq - 1));
         // A cursor that says "clean" is replaced before anything is accepted, and the first segments are prepared.
         let mut keeper = Keeper::new(Arc::clone(&shared), cursor, Marks { clean: true, ..written });
         keeper.tick(Instant::now());
         Self {
             appender: Appender::new(Arc::clone(&shared)),
-            reader: Reader::new(Arc::clone(&shared)),
+            reader: Reader::new(Arc::clone(&shared), unclean_up_to),
             gauges: Gauges::new(Arc::clone(&shared)),
             purger: Purger::new(Arc::clone(&shared)),
             committer: Committer::new(Arc::clone(&shared), next_seq),

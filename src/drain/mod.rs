@@ -19,6 +19,7 @@ mod clock;
 mod feed;
 mod inflight;
 mod kafka;
+mod reconcile;
 mod run;
 mod sink;
 mod source;
@@ -39,6 +40,7 @@ pub use acks::OnAcked;
 pub use classify::{BLOCK_REASONS, Class, PASSING_REASONS};
 pub use clock::{Clock, SystemClock};
 pub use kafka::{BuildError, KafkaFactory, KafkaFacts, KafkaSink, ProbeError, Unusable, check_properties, probe, producer_settings};
+pub use reconcile::{Found, InDoubt, Tail, Wanted};
 pub use sink::{Purge, Refusal, Report, SendOutcome, Sink, SinkFactory};
 pub use source::Source;
 pub use stats::{DrainState, DrainStats, RETRY_REASONS};
@@ -76,7 +78,7 @@ impl Drain {
     /// # Errors
     /// [`BuildError`] for settings that can never work.
     pub fn build(config: &KafkaConfig, relay_id: &str, reader: Reader, handles: DrainHandles) -> Result<Self, BuildError> {
-        let factory = KafkaFactory::build(config, relay_id)?;
+        let factory = KafkaFactory::build(config, relay_id, &handles.stats.topic_limit)?;
         Ok(Self::assemble(reader, factory, SystemClock, handles, fastrand::Rng::new()))
     }
 }

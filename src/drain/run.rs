@@ -121,6 +121,7 @@ impl<S: Source, F: SinkFactory, C: Clock> Drain<S, F, C> {
     /// Drains until it is told to finish. Blocks: run it on a thread of its own.
     pub fn run(mut self) -> DrainReport {
         let mut in_doubt = 0;
+        self.reconcile();
         while let Some(mut sink) = self.connect() {
             match self.send_all(&mut sink) {
                 LineEnd::Finished => {

@@ -5,6 +5,7 @@
 //! When a handle is finished, the [`SinkFactory`] makes another.
 
 use super::classify::{Class, classify};
+use super::reconcile::{Tail, Wanted};
 use crate::event::{EventRef, Place, Seq};
 use rdkafka::error::RDKafkaErrorCode;
 use std::time::Duration;
@@ -88,4 +89,17 @@ pub trait SinkFactory {
 
     /// A fresh handle. Does not wait for a connection.
     fn connect(&mut self) -> Result<Self::Sink, Refusal>;
+
+    /// Whether [`Self::own_records`] is to be asked after an unclean stop.
+    fn reconciles(&self) -> bool {
+        false
+    }
+
+    /// The records of this relay that Kafka has, of those that are wanted. Waits for Kafka; `keep_going` is asked every tenth of a second.
+    ///
+    /// # Errors
+    /// A sentence: why nobody can tell.
+    fn own_records(&mut self, _wanted: &Wanted, _keep_going: &mut dyn FnMut() -> bool) -> Result<Tail, String> {
+        Ok(Tail::default())
+    }
 }

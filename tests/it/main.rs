@@ -20,6 +20,7 @@ mod input;
 mod kernel;
 mod ops;
 mod outage;
+mod reconcile;
 mod redis_trouble;
 #[cfg(feature = "kafka-tls")]
 mod secure;

@@ -1,9 +1,10 @@
 //! `[kafka]`
 
-use super::super::kind::{FilePath, Headers, OneOf, OrNone, Properties, Switch, brokers, free_text, topic};
+use super::super::kind::{FilePath, Headers, OneOf, OrNone, Properties, Switch, Time, brokers, free_text, topic};
 use super::section;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// How the relay says who it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +73,16 @@ impl Compression {
     }
 }
 
+/// How the place to go on from is found after a crash.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Recovery {
+    /// From the checkpoint beside the buffer.
+    #[default]
+    Checkpoint,
+    /// From the checkpoint, and what Kafka has beyond it.
+    Reconcile,
+}
+
 section! {
     /// Kafka, for what must not be lost.
     pub struct KafkaConfig in kafka {
@@ -81,9 +92,9 @@ section! {
         /// Topic, or a template for it, such as `events.{source_type}`; an event whose topic name Kafka would refuse is refused.
         topic: String = "events".into(), topic();
 
-        /// What a record is: `event`, the whole event as JSON; `cloudevents-structured`, the event as CloudEvents JSON;
+        /// What a record is: `event`, the whole event as JSON; `cloudevents-structured`, the event as `CloudEvents` JSON;
         /// `cloudevents-binary`, the attributes as `ce_` headers and the payload as the value (none without a payload). The source of a
-        /// CloudEvent is `/{source_type}/{source_id}`. Both take fields of the event that the relay does not know as extension
+        /// `CloudEvents` record is `/{source_type}/{source_id}`. Both take fields of the event that the relay does not know as extension
         /// attributes when their names are lower-case letters and digits and their values a text, a boolean or a 32-bit whole number;
         /// others are left out.
         format: RecordFormat = RecordFormat::Event, OneOf(&[
@@ -97,6 +108,14 @@ section! {
 
         /// How batches are compressed on their way and in Kafka.
         compression: Compression = Compression::Lz4, OneOf(Compression::NAMES);
+
+        /// How the place to go on from is found after an unclean stop: `checkpoint`, from the checkpoint beside the buffer, so that what was in
+        /// flight and acknowledged since comes twice; `reconcile`, the ends of the partitions are read first, and what is found there of
+        /// this relay's is not sent again. That needs the right READ on the topic, and takes some seconds.
+        recovery: Recovery = Recovery::Checkpoint, OneOf(&[("checkpoint", Recovery::Checkpoint), ("reconcile", Recovery::Reconcile)]);
+
+        /// How long `reconcile` may read, once Kafka answers; what it has not seen by then is sent again.
+        reconcile_timeout: Duration = Duration::from_secs(30), Time { min_ms: 1_000, max_ms: 600_000 };
 
         /// TLS towards the brokers. Their certificates must be for the names in `brokers`. Needs a build with the feature `kafka-tls`.
         /// Files of certificates and secrets are read for every connection that is made anew, and looked at every few seconds: a changed
@@ -138,9 +157,6 @@ section! {
     only {
         /// What a consumer can see: every event at least once, and a repeated one is recognisable.
         delivery = "at-least-once";
-
-        /// How the place to go on from is found after a crash: from the checkpoint beside the buffer.
-        recovery = "checkpoint";
 
         /// What happens while Kafka refuses what waiting alone may not cure (a missing topic, a revoked right): nothing is
         /// skipped, the backlog waits.

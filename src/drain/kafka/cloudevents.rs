@@ -247,7 +247,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn event<'a>(value: &'a str) -> EventRef<'a> {
+    fn event(value: &str) -> EventRef<'_> {
         EventRef { id: "e1", kind: "made", source_type: "a/b", source_id: "x y/ü?1", traceparent: None, value: value.as_bytes() }
     }
 

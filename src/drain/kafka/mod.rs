@@ -9,8 +9,10 @@
 mod cloudevents;
 mod context;
 mod diagnosis;
+mod limits;
 mod log;
 mod probe;
+mod reconcile;
 mod record;
 mod security;
 mod settings;
@@ -19,10 +21,12 @@ mod token;
 use self::context::Context;
 use self::record::Recorder;
 use self::security::{FileWatch, ROTATED, SecretError, Security, UNUSABLE};
+use super::reconcile::{Tail, Wanted};
 use super::sink::{Purge, Refusal, Report, SendOutcome, Sink, SinkFactory};
-use crate::config::KafkaConfig;
+use crate::config::{KafkaConfig, Recovery};
 use crate::error::chain;
 use crate::event::{EventRef, Seq};
+use crate::lifecycle::TopicLimit;
 use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, Producer, PurgeConfig};
@@ -47,6 +51,11 @@ pub struct KafkaFactory {
     client: ClientConfig,
     security: Security,
     recorder: Recorder,
+    /// How long to look for our own records after an unclean stop; `None`: not at all.
+    reconcile: Option<Duration>,
+    limit: Arc<TopicLimit>,
+    /// Keeps the limit up to date as long as this is here.
+    watching: Option<limits::Watching>,
     /// Made while building, so that settings which librdkafka refuses are found before anything runs.
     first: Option<KafkaSink>,
     closing: Arc<()>,
@@ -54,25 +63,45 @@ pub struct KafkaFactory {
 
 impl KafkaFactory {
     /// Checks the settings and makes the first handle.
-    pub(super) fn build(config: &KafkaConfig, relay_id: &str) -> Result<Self, BuildError> {
+    pub(super) fn build(config: &KafkaConfig, relay_id: &str, limit: &Arc<TopicLimit>) -> Result<Self, BuildError> {
         let client = settings::client_config(config, relay_id)?;
         let recorder = Recorder::new(settings::topic(config)?, config, relay_id);
-        let mut factory = Self { client, security: Security::of(config), recorder, first: None, closing: Arc::new(()) };
+        let (security, limit) = (Security::of(config), Arc::clone(limit));
+        let reconcile = (config.recovery == Recovery::Reconcile).then_some(config.reconcile_timeout);
+        let mut factory = Self { client, security, recorder, reconcile, limit, watching: None, first: None, closing: Arc::new(()) };
         match factory.open() {
             Ok(sink) => factory.first = Some(sink),
             Err(OpenError::Client(error)) if !factory.security.has_files() => return Err(BuildError::Client(error)),
             // `connect` meets it again and says so, until the file is put right.
             Err(error) => tracing::debug!(error = chain(&error), "no Kafka handle yet"),
         }
+        factory.watch_limit();
         Ok(factory)
+    }
+
+    fn watch_limit(&mut self) {
+        let Some(topic) = self.recorder.constant_topic() else { return };
+        // The client library's admin part asks nobody for a token, and would try in vain.
+        if self.security.token().is_some() {
+            tracing::info!(
+                topic,
+                "the topic's max.message.bytes is not looked up with OAUTHBEARER; what it refuses is found out when it is sent"
+            );
+            return;
+        }
+        self.limit.describe(topic, self.recorder.overhead_bytes());
+        self.watching = limits::watch(self.client.clone(), self.security.clone(), topic.to_owned(), Arc::clone(&self.limit));
     }
 
     fn open(&self) -> Result<KafkaSink, OpenError> {
         // Before the files are read: a change from here on is noticed.
         let watch = self.security.watch(Instant::now()).map(Mutex::new);
-        let client = self.security.with_secrets(&self.client)?;
+        let mut client = self.security.with_secrets(&self.client)?;
+        let batch_bytes = limits::batch_bytes(&client, self.limit.get());
+        let _ = client.set("batch.size", batch_bytes.to_string());
         let producer = client.create_with_context(Context::new(self.security.token()))?;
-        Ok(KafkaSink { producer, recorder: self.recorder.clone(), watch, _closing: Arc::clone(&self.closing) })
+        let limit = Arc::clone(&self.limit);
+        Ok(KafkaSink { producer, recorder: self.recorder.clone(), watch, limit, batch_bytes, _closing: Arc::clone(&self.closing) })
     }
 }
 
@@ -106,6 +135,21 @@ impl SinkFactory for KafkaFactory {
             _ => Refusal { class: UNUSABLE, detail: chain(&error) },
         })
     }
+
+    fn reconciles(&self) -> bool {
+        self.reconcile.is_some()
+    }
+
+    fn own_records(&mut self, wanted: &Wanted, keep_going: &mut dyn FnMut() -> bool) -> Result<Tail, String> {
+        let look = reconcile::Look {
+            client: &self.client,
+            security: &self.security,
+            topic: self.recorder.constant_topic(),
+            identity: self.recorder.identity_prefix(),
+            timeout: self.reconcile.unwrap_or_default(),
+        };
+        look.read(wanted, keep_going)
+    }
 }
 
 impl fmt::Debug for KafkaFactory {
@@ -120,6 +164,9 @@ pub struct KafkaSink {
     recorder: Recorder,
     /// The files that this handle was made with; `None` when there are none.
     watch: Option<Mutex<FileWatch>>,
+    limit: Arc<TopicLimit>,
+    /// The largest batch that it builds.
+    batch_bytes: u64,
     /// Gone when this handle is: how the factory counts those that are still being taken apart. Last, so that it goes last.
     _closing: Arc<()>,
 }
@@ -129,8 +176,12 @@ impl KafkaSink {
         self.producer.context()
     }
 
-    /// Whether a file that this handle was made with has changed: a new handle reads it again.
-    fn rotated(&self) -> Option<Refusal> {
+    /// Whether what this handle was made with has changed: a new handle takes it over.
+    fn outdated(&self) -> Option<Refusal> {
+        let limit = self.limit.get();
+        if limit.is_some_and(|limit| self.batch_bytes >= limit) {
+            return Some(Refusal { class: limits::SHRUNK, detail: format!("max.message.bytes is {}", limit.unwrap_or_default()) });
+        }
         let watch = self.watch.as_ref()?;
         let mut watch = watch.lock().unwrap_or_else(PoisonError::into_inner);
         let (key, path) = watch.changed(Instant::now())?;
@@ -185,7 +236,7 @@ impl Sink for KafkaSink {
 
     fn fatal(&self) -> Option<Refusal> {
         if !self.context().saw_fatal() {
-            return self.rotated();
+            return self.outdated();
         }
         self.producer.client().fatal_error().map(|(code, text)| Refusal::new(code, text))
     }

@@ -3,20 +3,14 @@
 //! Changes nothing: the look must not create the topic that it looks for.
 
 use super::context::Context;
+use super::limits::max_message_bytes;
 use super::record::Topic;
 use super::security::Security;
 use super::settings::{BuildError, producer_settings, topic};
 use crate::config::KafkaConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
-use rdkafka::client::DefaultClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::MetadataTopic;
 use rdkafka::producer::{BaseProducer, Producer};
-use std::future::Future;
-use std::pin::pin;
-use std::sync::Arc;
-use std::task::{Poll, Wake, Waker};
-use std::thread::Thread;
 use std::time::Duration;
 
 /// What Kafka says about itself and the topic.
@@ -111,7 +105,7 @@ pub fn probe(config: &KafkaConfig, timeout: Duration) -> Result<KafkaFacts, Prob
         RDKafkaErrorCode::TopicAuthorizationFailed => return Err(ProbeError::NotAuthorized { topic: name }),
         code => return Err(ProbeError::Refused { topic: name, source: KafkaError::MetadataFetch(code) }),
     }
-    let max_message_bytes = max_message_bytes(&client, &name, timeout);
+    let max_message_bytes = max_message_bytes(&client, &name, timeout).ok();
     Ok(KafkaFacts { brokers, topic: Some((name, partitions)), max_message_bytes })
 }
 
@@ -136,33 +130,5 @@ fn explain(
         }
         (Some(RDKafkaErrorCode::TopicAuthorizationFailed), _) => ProbeError::NotAuthorized { topic: topic.unwrap_or("*").to_owned() },
         _ => ProbeError::Refused { topic: topic.unwrap_or("*").to_owned(), source: error },
-    }
-}
-
-/// The topic's `max.message.bytes`. Reading it needs the right `DESCRIBE_CONFIGS`, which a producer need not have: then `None`.
-fn max_message_bytes(client: &rdkafka::ClientConfig, topic: &str, timeout: Duration) -> Option<u64> {
-    let admin: AdminClient<DefaultClientContext> = client.create().ok()?;
-    let options = AdminOptions::new().request_timeout(Some(timeout));
-    let topic = ResourceSpecifier::Topic(topic);
-    let answer = block_on(admin.describe_configs([&topic], &options)).ok()?;
-    answer.into_iter().next()?.ok()?.get("max.message.bytes")?.value.as_ref()?.parse().ok()
-}
-
-/// Waits for a future on this thread. The one future here ends by its own timeout, so no runtime is needed for it.
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    struct Unpark(Thread);
-    impl Wake for Unpark {
-        fn wake(self: Arc<Self>) {
-            self.0.unpark();
-        }
-    }
-    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
-    let mut context = std::task::Context::from_waker(&waker);
-    let mut future = pin!(future);
-    loop {
-        match future.as_mut().poll(&mut context) {
-            Poll::Ready(value) => return value,
-            Poll::Pending => std::thread::park(),
-        }
     }
 }

@@ -67,6 +67,32 @@ impl Recorder {
         Self { topic, prefix_len: identity.len(), identity, format: config.format, extra, value: Vec::new() }
     }
 
+    /// The topic, when it does not depend on the event.
+    pub(super) fn constant_topic(&self) -> Option<&str> {
+        match &self.topic {
+            Topic::Constant(name) => Some(name),
+            Topic::PerEvent { .. } => None,
+        }
+    }
+
+    /// `{relay-id}/`
+    pub(super) fn identity_prefix(&self) -> &[u8] {
+        &self.identity[..self.prefix_len]
+    }
+
+    /// What a record alone in its batch needs beside its key and value, at most.
+    pub(super) fn overhead_bytes(&self) -> u64 {
+        const BATCH: usize = 61;
+        /// Length, attributes, differences of time and offset, lengths of key and value, number of headers.
+        const RECORD: usize = 5 + 1 + 10 + 5 + 5 + 5 + 2;
+        const SEQ_DIGITS: usize = 20;
+        let header = |name: &str, value_len: usize| name.len() + value_len + 6;
+        let own =
+            header(IDENTITY_HEADER, self.prefix_len + SEQ_DIGITS) + header("content-type", STRUCTURED.len()) + header("traceparent", 55);
+        let extra: usize = self.extra.iter().map(|(name, value)| header(name, value.len())).sum();
+        (BATCH + RECORD + own + extra) as u64
+    }
+
     /// The record of an event. `accepted_ms` is never 0: to librdkafka that would mean "now", and a repeat would differ.
     pub(super) fn record<'a>(
         &'a mut self,

@@ -5,6 +5,7 @@ mod cloudevents;
 mod doors;
 mod formats;
 mod kafka_first;
+mod limit;
 mod partition;
 
 use std::time::Duration;
