@@ -11,7 +11,7 @@
 use super::Drain;
 use super::clock::Clock;
 use super::feed::{Feed, FeedError};
-use super::sink::SinkFactory;
+use super::sink::{Refusal, SinkFactory};
 use super::source::Source;
 use crate::error::chain;
 use crate::event::{Place, Seq};
@@ -80,10 +80,13 @@ impl<S: Source, F: SinkFactory, C: Clock> Drain<S, F, C> {
         }
         let Some(wanted) = self.wanted() else { return };
         tracing::info!(above = wanted.above.0, up_to = wanted.up_to.0, "an unclean stop: looking for our own records in Kafka");
-        let (heartbeat, stop) = (&self.heartbeat, &self.stop);
-        let mut keep_going = || {
+        let (heartbeat, stop, clock, line) = (&self.heartbeat, &self.stop, &self.clock, &mut self.line);
+        let mut keep_going = |trouble: Option<Refusal>| {
             if let Some(heartbeat) = heartbeat {
                 heartbeat.tick();
+            }
+            if let Some(trouble) = trouble {
+                line.meets(&trouble, clock.now(), clock.unix_ms());
             }
             stop.finishing().is_none()
         };
@@ -151,7 +154,7 @@ impl<S: Source, F: SinkFactory, C: Clock> Drain<S, F, C> {
 #[cfg(test)]
 mod tests {
     use super::super::clock::SystemClock;
-    use super::super::{DrainHandles, KafkaSink, Refusal};
+    use super::super::{DrainHandles, KafkaSink};
     use super::*;
     use crate::buffer::{Leased, ReadError};
     use crate::event::{BatchBuilder, EventParts, Field};
@@ -232,7 +235,7 @@ mod tests {
             true
         }
 
-        fn own_records(&mut self, wanted: &Wanted, _: &mut dyn FnMut() -> bool) -> Result<Tail, String> {
+        fn own_records(&mut self, wanted: &Wanted, _: &mut dyn FnMut(Option<Refusal>) -> bool) -> Result<Tail, String> {
             assert_eq!((wanted.above, wanted.up_to, wanted.since_ms), (Seq(0), Seq(5), ACCEPTED_MS));
             self.answer.take().expect("asked once").map(|found| Tail { found, cut_short: None })
         }

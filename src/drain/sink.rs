@@ -95,11 +95,12 @@ pub trait SinkFactory {
         false
     }
 
-    /// The records of this relay that Kafka has, of those that are wanted. Waits for Kafka; `keep_going` is asked every tenth of a second.
+    /// The records of this relay that Kafka has, of those that are wanted. Waits for Kafka; `keep_going` is asked every tenth of a second,
+    /// and told what is in the way.
     ///
     /// # Errors
     /// A sentence: why nobody can tell.
-    fn own_records(&mut self, _wanted: &Wanted, _keep_going: &mut dyn FnMut() -> bool) -> Result<Tail, String> {
+    fn own_records(&mut self, _wanted: &Wanted, _keep_going: &mut dyn FnMut(Option<Refusal>) -> bool) -> Result<Tail, String> {
         Ok(Tail::default())
     }
 }

@@ -20,9 +20,10 @@ use std::task::{Poll, Wake, Waker};
 use std::thread::Thread;
 use std::time::Duration;
 
-/// How often Kafka is asked; sooner while it has not answered yet.
+/// How often Kafka is asked; sooner while it has not answered yet, but less and less often.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 const ASK_AGAIN: Duration = Duration::from_secs(5);
+const ASK_AGAIN_MAX: Duration = Duration::from_secs(60);
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -68,10 +69,12 @@ struct Looks {
 
 impl Looks {
     fn run(&self, stopped: &Receiver<Infallible>) {
+        let mut again = ASK_AGAIN;
         loop {
             let pause = match self.ask() {
                 Ok(bytes) => {
                     self.learn(bytes);
+                    again = ASK_AGAIN;
                     LOOK_EVERY
                 }
                 // What was known before stays: an outage changes no limit.
@@ -81,9 +84,14 @@ impl Looks {
                     LOOK_EVERY
                 }
                 Err(_) if self.limit.get().is_some() => LOOK_EVERY,
-                Err(_) => ASK_AGAIN,
+                Err(_) => {
+                    let pause = again;
+                    again = (again * 2).min(ASK_AGAIN_MAX);
+                    pause
+                }
             };
-            if stopped.recv_timeout(pause) != Err(RecvTimeoutError::Timeout) {
+            // Relays that were started together do not ask together for ever.
+            if stopped.recv_timeout(pause.mul_f64(0.8 + 0.2 * fastrand::f64())) != Err(RecvTimeoutError::Timeout) {
                 return;
             }
         }

@@ -140,7 +140,7 @@ impl SinkFactory for KafkaFactory {
         self.reconcile.is_some()
     }
 
-    fn own_records(&mut self, wanted: &Wanted, keep_going: &mut dyn FnMut() -> bool) -> Result<Tail, String> {
+    fn own_records(&mut self, wanted: &Wanted, keep_going: &mut dyn FnMut(Option<Refusal>) -> bool) -> Result<Tail, String> {
         let look = reconcile::Look {
             client: &self.client,
             security: &self.security,

@@ -5,9 +5,10 @@
 //! waited out. Bounded in memory by the seqs that are wanted.
 
 use super::super::reconcile::{Found, Tail, Wanted, key_print};
+use super::super::sink::Refusal;
 use super::context::Context;
 use super::record::IDENTITY_HEADER;
-use super::security::Security;
+use super::security::{Security, UNUSABLE};
 use crate::error::chain;
 use crate::event::{Place, Seq};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
@@ -59,6 +60,9 @@ const CONSUMER: [(&str, &str); 7] = [
 
 impl ConsumerContext for Context {}
 
+/// Whether to go on; told what is in the way.
+type KeepGoing<'a> = &'a mut dyn FnMut(Option<Refusal>) -> bool;
+
 /// How to read.
 #[derive(Debug)]
 pub(super) struct Look<'a> {
@@ -88,11 +92,11 @@ enum LookError {
 
 impl Look<'_> {
     /// Reads. The error is a sentence for the log.
-    pub(super) fn read(&self, wanted: &Wanted, keep_going: &mut dyn FnMut() -> bool) -> Result<Tail, String> {
+    pub(super) fn read(&self, wanted: &Wanted, keep_going: KeepGoing<'_>) -> Result<Tail, String> {
         self.look(wanted, keep_going).map_err(|error| chain(&error))
     }
 
-    fn look(&self, wanted: &Wanted, keep_going: &mut dyn FnMut() -> bool) -> Result<Tail, LookError> {
+    fn look(&self, wanted: &Wanted, keep_going: KeepGoing<'_>) -> Result<Tail, LookError> {
         let mut topics: BTreeSet<&str> = wanted.places.iter().map(|place| &*place.topic).collect();
         topics.extend(self.topic);
         let Some(first) = topics.first() else { return Ok(Tail::default()) };
@@ -104,7 +108,7 @@ impl Look<'_> {
             let name = Arc::from(topic);
             let mut left = starts(&consumer, topic, wanted).map_err(|error| refused(topic, error))?;
             while !left.is_empty() {
-                if !keep_going() {
+                if !keep_going(None) {
                     return Err(LookError::Stopped);
                 }
                 if Instant::now() >= deadline {
@@ -129,20 +133,27 @@ impl Look<'_> {
     }
 
     /// A consumer that Kafka answers; as long as it does not, nothing could be sent either.
-    fn connect(&self, topic: &str, keep_going: &mut dyn FnMut() -> bool) -> Result<BaseConsumer<Context>, LookError> {
+    fn connect(&self, topic: &str, keep_going: KeepGoing<'_>) -> Result<BaseConsumer<Context>, LookError> {
         loop {
             // A new one each time: files of secrets may have been put right.
-            if let Some(consumer) = self.consumer()
-                && consumer.fetch_metadata(Some(topic), ANSWER).is_ok()
-            {
-                return Ok(consumer);
+            let trouble = match self.consumer() {
+                Ok(consumer) if consumer.fetch_metadata(Some(topic), ANSWER).is_ok() => return Ok(consumer),
+                Ok(consumer) => {
+                    drop(consumer.poll(SLICE));
+                    consumer.context().take_trouble()
+                }
+                Err(refusal) => Some(refusal),
+            };
+            if !keep_going(trouble) {
+                return Err(LookError::Stopped);
             }
             rest(SLICE, keep_going)?;
         }
     }
 
-    fn consumer(&self) -> Option<BaseConsumer<Context>> {
-        let with_secrets = self.security.with_secrets(self.client).ok()?;
+    fn consumer(&self) -> Result<BaseConsumer<Context>, Refusal> {
+        let unusable = |error: &dyn std::error::Error| Refusal { class: UNUSABLE, detail: chain(error) };
+        let with_secrets = self.security.with_secrets(self.client).map_err(|error| unusable(&error))?;
         let mut client = ClientConfig::new();
         let of_connections = |name: &str| OF_CONNECTIONS.iter().any(|part| name.starts_with(part));
         for (name, value) in with_secrets.config_map().iter().filter(|(name, _)| of_connections(name)) {
@@ -151,10 +162,11 @@ impl Look<'_> {
         for (name, value) in CONSUMER {
             let _ = client.set(name, value);
         }
-        let consumer: BaseConsumer<Context> = client.create_with_context(Context::new(self.security.token())).ok()?;
+        let consumer = client.create_with_context(Context::new(self.security.token()));
+        let consumer: BaseConsumer<Context> = consumer.map_err(|error| unusable(&error))?;
         // A token of OAUTHBEARER is asked for when the handle is polled.
         drop(consumer.poll(SLICE));
-        Some(consumer)
+        Ok(consumer)
     }
 
     /// The record, when it is one of ours and wanted.
@@ -202,10 +214,10 @@ fn starts(consumer: &BaseConsumer<Context>, topic: &str, wanted: &Wanted) -> Res
     Ok(ends)
 }
 
-fn rest(span: Duration, keep_going: &mut dyn FnMut() -> bool) -> Result<(), LookError> {
+fn rest(span: Duration, keep_going: KeepGoing<'_>) -> Result<(), LookError> {
     let end = Instant::now() + span;
     loop {
-        if !keep_going() {
+        if !keep_going(None) {
             return Err(LookError::Stopped);
         }
         let left = end.saturating_duration_since(Instant::now());
