@@ -6,6 +6,12 @@ SHELL := bash
 .NOTPARALLEL:
 export PATH := $(CURDIR)/.cache/tools/bin:$(PATH)
 
+# What everything here is built with: TLS and SASL/SCRAM towards Kafka, through an OpenSSL built from source (minutes, once). FEATURES= builds
+# without. `make demo` needs none of it.
+FEATURES ?= kafka-tls
+export FEATURES
+WITH := --locked --features "$(FEATURES)"
+
 # Cheap first, so that a slip shows early.
 STEPS := deps fmt-check deny lint unit prove-slice fuzz-slice handover it demo-check helm-check
 
@@ -24,7 +30,7 @@ fmt-check: ## the format of the code
 	@cargo fmt --check
 
 lint: ## clippy, warnings are errors
-	@cargo clippy --locked --all-targets -- -D warnings
+	@cargo clippy $(WITH) --all-targets -- -D warnings
 
 deny: ## licences, sources and banned crates; advisories when their database can be fetched
 	@cargo deny --locked --log-level error check bans licenses sources
@@ -38,31 +44,31 @@ advisories: ## known vulnerabilities and unmaintained crates; needs the network
 	@cargo deny --locked check advisories
 
 unit: ## the tests beside the code
-	@cargo test --locked --lib --bins
+	@cargo test $(WITH) --lib --bins
 
 prove-slice: ## a bounded slice of the proofs of the buffer
-	@cargo test --locked --test prove
+	@cargo test $(WITH) --test prove
 
 prove: ## the proofs of the buffer, all of them: crashes, faults, rot, a model (docs/proofs.md)
-	@cargo test --locked --release --test prove -- --full
+	@cargo test $(WITH) --release --test prove -- --full
 
 fuzz-slice: ## some seconds of each fuzz target, with the inputs that are kept
-	@DUALSTREAM_FUZZ_SECONDS=8 cargo test --locked --lib fuzz:: -- --nocapture
+	@DUALSTREAM_FUZZ_SECONDS=8 cargo test $(WITH) --lib fuzz:: -- --nocapture
 
 fuzz: ## each fuzz target for DUALSTREAM_FUZZ_SECONDS (600); a failing input is kept in target/fuzz
-	@DUALSTREAM_FUZZ_SECONDS=$${DUALSTREAM_FUZZ_SECONDS:-600} cargo test --locked --release --lib fuzz:: -- --nocapture
+	@DUALSTREAM_FUZZ_SECONDS=$${DUALSTREAM_FUZZ_SECONDS:-600} cargo test $(WITH) --release --lib fuzz:: -- --nocapture
 
 handover: ## the buffer's threads in many orders: no wake-up is lost (DUALSTREAM_INTERLEAVINGS, 400)
-	@cargo test --locked --test handover
+	@cargo test $(WITH) --test handover
 
 it: ## the integration tests: the real binary, a real Kafka, a real Redis
-	@cargo test --locked --test it
+	@cargo test $(WITH) --test it
 
 crash-long: ## kill -9 DUALSTREAM_CRASH_ROUNDS times (200): at random moments, during recovery, while Kafka is down
-	@DUALSTREAM_CRASH_ROUNDS=$${DUALSTREAM_CRASH_ROUNDS:-200} cargo test --locked --test it crash:: -- --nocapture --test-threads 1
+	@DUALSTREAM_CRASH_ROUNDS=$${DUALSTREAM_CRASH_ROUNDS:-200} cargo test $(WITH) --test it -- crash:: reconcile::nothing_comes_twice --nocapture --test-threads 1
 
 churn-long: ## allocated disk through DUALSTREAM_CHURN_SECONDS (600) of filling, draining and kill -9
-	@DUALSTREAM_CHURN_SECONDS=$${DUALSTREAM_CHURN_SECONDS:-600} cargo test --locked --test it kernel::churn -- --nocapture
+	@DUALSTREAM_CHURN_SECONDS=$${DUALSTREAM_CHURN_SECONDS:-600} cargo test $(WITH) --test it kernel::churn -- --nocapture
 
 mutants: ## take each sync, checksum, lock and order out in turn: its proof must fail (ARGS="NAME", ARGS=--write-docs)
 	@scripts/mutants.py $(ARGS)
@@ -72,8 +78,8 @@ demo: ## everything in one process: an outage, the backlog, the recovery, the ta
 	@timeout --foreground 300 cargo run --locked --release --quiet -- demo
 
 demo-check: ## the demo as a check: what was sent was consumed and notified
-	@cargo build --locked
-	@tally=$$(timeout 300 cargo run --locked --quiet -- demo --json) || { echo "the demo failed ($$?): $$tally"; exit 1; }; \
+	@cargo build $(WITH)
+	@tally=$$(timeout 300 cargo run $(WITH) --quiet -- demo --json) || { echo "the demo failed ($$?): $$tally"; exit 1; }; \
 	echo "$$tally"; \
 	[[ "$$tally" =~ '"sent":'([1-9][0-9]*),'"consumed":'([0-9]+),'"notified":'([0-9]+) ]] || { echo "no tally"; exit 1; }; \
 	[[ $${BASH_REMATCH[1]} = "$${BASH_REMATCH[2]}" && $${BASH_REMATCH[1]} = "$${BASH_REMATCH[3]}" ]] || { echo "the tally does not add up"; exit 1; }
@@ -88,16 +94,16 @@ helm-docs: ## the chart's README.md and values.schema.json, from values.yaml and
 	@cd tests/helm && go run ./chartdocs
 
 helm-check: helm-deps ## the chart, its examples and the kustomize component, by helm 3 and 4, schemas, Pod validation, promtool; UPDATE=1 keeps what differs
-	@[ "$(DUALSTREAM)" != "$(CURDIR)/target/debug/dualstream" ] || cargo build --locked --quiet
+	@[ "$(DUALSTREAM)" != "$(CURDIR)/target/debug/dualstream" ] || cargo build $(WITH) --quiet
 	@cd tests/helm && DUALSTREAM="$(DUALSTREAM)" go test -vet=off -count=1 . ./chartdocs
 
 helm-check-full: helm-deps ## helm-check, and on real processes: a pod's shutdown, the dashboard's queries by a Prometheus that scrapes a relay
-	@[ "$(DUALSTREAM)" != "$(CURDIR)/target/debug/dualstream" ] || cargo build --locked --quiet
+	@[ "$(DUALSTREAM)" != "$(CURDIR)/target/debug/dualstream" ] || cargo build $(WITH) --quiet
 	@cd tests/helm && DUALSTREAM="$(DUALSTREAM)" go test -vet=off -count=1 -v ./...
 
 bench: ## this machine: ingest, disk, drain, end to end, memory, each beside its own ceiling (ARGS="--brokers HOST:PORT")
-	@cargo build --locked --release
-	@cargo run --locked --release --quiet -- bench $(ARGS)
+	@cargo build $(WITH) --release
+	@cargo run $(WITH) --release --quiet -- bench $(ARGS)
 
 start-up: ## what it takes to open a buffer of 10 GiB, and of 1 GiB, after a kill and after a stop (ARGS="--start-backlog-bytes SIZE --dir DIR")
 	@cargo build --locked --release

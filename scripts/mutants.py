@@ -101,10 +101,11 @@ def cargo(proof, *, build_only):
     """`cargo test` with the arguments of a proof; its exit code, None when it hangs, and what it said."""
     arguments, _, harness = proof.partition(" -- ")
     words = arguments.split()
-    command = ["nice", "cargo", "test", "--locked", "--quiet", *words]
+    test = ["nice", "cargo", "test", "--locked", "--features", os.environ.get("FEATURES", "kafka-tls"), "--quiet"]
+    command = [*test, *words]
     if build_only:
         # The filter is for the tests; what is built is named before it.
-        command = ["nice", "cargo", "test", "--locked", "--quiet", "--no-run", *words[: 1 if words[0] == "--lib" else 2]]
+        command = [*test, "--no-run", *words[: 1 if words[0] == "--lib" else 2]]
     elif harness:
         command += ["--", *harness.split()]
     # Built quickly rather than well: whether a proof fails does not depend on it.

@@ -164,11 +164,14 @@ impl App {
             config.redis.url.is_some().then(|| Box::new(move |seq, event: &crate::event::EventRef<'_>| queue.acked(seq, event)) as _);
         let handles =
             DrainHandles { stats: drain_stats, acks, on_acked, stop: drain_stop.clone(), heartbeat: Some(source.heartbeat("drain")) };
+        let topic_limit = Arc::clone(&handles.stats.topic_limit);
         let drain = Drain::build(&config.kafka, &relay_id, reader, handles).map_err(AppError::Drain)?;
 
-        let ingest = match drain_only {
-            Some(_) => None,
-            None => Some(runtime.block_on(Ingest::bind(&config.ingest, &topic, appender, ingest_stats)).map_err(AppError::Ingest)?),
+        let ingest = if drain_only.is_some() {
+            None
+        } else {
+            let bound = Ingest::bind(&config.ingest, (&topic, topic_limit), appender, ingest_stats);
+            Some(runtime.block_on(bound).map_err(AppError::Ingest)?)
         };
         let addresses = Addresses {
             ingest: ingest.as_ref().and_then(Ingest::local_addr),

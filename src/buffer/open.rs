@@ -154,12 +154,13 @@ impl Buffer {
     }
 
     fn assemble(shared: Arc<Shared>, cursor: Cursor, journal: Option<Journal>, written: Marks, next_seq: u64) -> Self {
+        let unclean_up_to = (!written.clean).then(|| Seq(next_seq - 1));
         // A cursor that says "clean" is replaced before anything is accepted, and the first segments are prepared.
         let mut keeper = Keeper::new(Arc::clone(&shared), cursor, journal, Marks { clean: true, ..written });
         keeper.tick(Instant::now());
         Self {
             appender: Appender::new(Arc::clone(&shared)),
-            reader: Reader::new(Arc::clone(&shared)),
+            reader: Reader::new(Arc::clone(&shared), unclean_up_to),
             gauges: Gauges::new(Arc::clone(&shared)),
             purger: Purger::new(Arc::clone(&shared)),
             dead_letters: DeadLetters::new(Arc::clone(&shared)),

@@ -12,7 +12,7 @@ use super::log::scan::{Found, Scanner};
 use super::log::segment::{DATA_START, Segment};
 use super::shared::{MarkBook, Position, Shared, lock};
 use super::watermark::MAX_SPAN;
-use crate::event::Seq;
+use crate::event::{Place, Seq};
 use crate::sync::{MutexGuard, Ordering};
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -63,6 +63,8 @@ pub struct Reader {
     leases: VecDeque<Lease>,
     /// From this seq on nothing was ever leased, so nothing but what was purged can be at its end: spares a lock per event.
     fresh_from: u64,
+    /// The newest event of a life that did not end in good order.
+    unclean_up_to: Option<Seq>,
 }
 
 /// Ends a [`Reader::wait`] early; clones share it.
@@ -80,14 +82,15 @@ impl ReaderWaker {
 }
 
 impl Reader {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, unclean_up_to: Option<Seq>) -> Self {
         let (next_seq, fresh_from) = {
             let marks = lock(&shared.marks);
             (marks.watermark.frontier() + 1, marks.watermark.highest_ended() + 1)
         };
         let (scanner, leases) = (Scanner::default(), VecDeque::new());
         let (segment, unread) = (Weak::new(), (0, 0, 0));
-        Self { shared, next_seq, segment_id: 0, offset: DATA_START, segment, scanner, cipher: None, unread, leases, fresh_from }
+        let (segment_id, offset, cipher) = (0, DATA_START, None);
+        Self { shared, next_seq, segment_id, offset, segment, scanner, cipher, unread, leases, fresh_from, unclean_up_to }
     }
 
     /// A handle that ends [`Reader::wait`] early.
@@ -212,6 +215,18 @@ impl Reader {
     /// Everything up to and including this seq is durable.
     pub fn durable(&self) -> Seq {
         Seq(lock(&self.shared.marks).durable)
+    }
+
+    /// After an unclean stop, once: the newest event of the life that ended so, and the newest places that the checkpoint knows of.
+    pub fn in_doubt(&mut self) -> Option<(Seq, Vec<Place>)> {
+        let up_to = self.unclean_up_to.take()?;
+        let marks = lock(&self.shared.marks);
+        let place = |((topic, partition), (_, offset)): (&(Arc<str>, i32), &(u64, i64))| Place {
+            topic: Arc::clone(topic),
+            partition: *partition,
+            offset: *offset,
+        };
+        Some((up_to, marks.partitions.iter().map(place).collect()))
     }
 
     /// Remembers the newest acked place of a partition, for the checkpoint.

@@ -28,7 +28,7 @@ pub(super) fn logged(failure: Failure) -> Failure {
 }
 
 fn run(config: Config, build: impl FnOnce(Config, Trigger) -> Result<App, AppError>) -> Result<Exit, Failure> {
-    let refused = check_properties(&config.kafka.properties);
+    let refused: Vec<_> = check_properties(&config.kafka).into_iter().map(|wrong| format!("{}; {}", wrong.text, wrong.cure)).collect();
     if !refused.is_empty() {
         return Err(Failure::new(Exit::Usage, refused.join("\n")));
     }

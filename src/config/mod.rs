@@ -20,6 +20,7 @@ mod origin;
 mod problem;
 mod reference;
 mod relation;
+mod relation_kafka;
 mod secret_file;
 mod section;
 mod suggest;
@@ -35,10 +36,10 @@ pub use load::{Sources, load, load_leniently};
 pub use origin::Origin;
 pub use problem::{Problem, Problems};
 pub use reference::{reference_markdown, reference_toml};
-pub use secret_file::read_secret_file;
+pub use secret_file::{file_fingerprint, read_secret_file};
 pub use section::{
-    AckLevel, BufferConfig, IngestConfig, KafkaConfig, LogConfig, LogFormat, NotifyMode, OnRejected, OpsConfig, RedisConfig,
-    ShutdownConfig, WhenFull,
+    AckLevel, BufferConfig, Compression, IngestConfig, KafkaConfig, LogConfig, LogFormat, NotifyMode, OnRejected, OpsConfig, RecordFormat,
+    Recovery, RedisConfig, SaslMechanism, ShutdownConfig, WhenFull,
 };
 pub use template::{Placeholder, Template, TemplateError, topic_name_problem};
 

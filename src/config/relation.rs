@@ -5,6 +5,7 @@
 use super::load::Loaded;
 use super::origin::Origin;
 use super::problem::Problem;
+use super::relation_kafka;
 use super::section::Section;
 use std::net::SocketAddr;
 
@@ -15,17 +16,17 @@ const MIN_SEGMENTS: u64 = 4;
 pub(super) fn check(loaded: &Loaded, sections: &[Section]) -> Vec<Problem> {
     let judge = Judge { loaded, sections };
     let rules = [limits(&judge), segments(&judge), shutdown_order(&judge), way_in(&judge), same_socket(&judge)];
-    rules.into_iter().flatten().chain(same_address(&judge)).collect()
+    rules.into_iter().flatten().chain(same_address(&judge)).chain(relation_kafka::check(&judge)).collect()
 }
 
-struct Judge<'a> {
-    loaded: &'a Loaded,
+pub(super) struct Judge<'a> {
+    pub(super) loaded: &'a Loaded,
     sections: &'a [Section],
 }
 
 impl Judge<'_> {
     /// A problem between keys, unless one of them is broken anyway. Reported where the most recent of them was given.
-    fn problem(&self, keys: &[&'static str], wrong: bool, text: impl FnOnce() -> String) -> Option<Problem> {
+    pub(super) fn problem(&self, keys: &[&'static str], wrong: bool, text: impl FnOnce() -> String) -> Option<Problem> {
         if !wrong || keys.iter().any(|key| self.loaded.broken.contains(key)) {
             return None;
         }
@@ -35,7 +36,7 @@ impl Judge<'_> {
     }
 
     /// `ingest.listen is "127.0.0.1:7410" (the default)`
-    fn told(&self, name: &str) -> String {
+    pub(super) fn told(&self, name: &str) -> String {
         let key = self.sections.iter().flat_map(|section| &section.keys).find(|key| key.name() == name);
         let value = key.map(|key| key.show(&self.loaded.config)).unwrap_or_default();
         format!("{name} is {value} ({})", self.loaded.origins.get(name).unwrap_or(&Origin::Default))

@@ -326,3 +326,40 @@ fn unreadable_files() {
     case.sources.file = Some(case.dir.path().join("absent.toml"));
     assert!(case.problems()[0].starts_with("absent.toml: the file cannot be read: No such file"));
 }
+
+// Goal: TLS and SASL settings that would silently do nothing, or lack their partner, are told at start.
+#[test]
+fn security_of_kafka_fits_together() {
+    let cases: [(&str, &str); 11] = [
+        ("tls_ca_file = \"/ca\"", "kafka.tls_ca_file is \"/ca\" (relay.toml:2:15), but kafka.tls is false (the default)"),
+        ("tls = true\ntls_key_file = \"/k\"", "allowed: both of them, or neither"),
+        ("tls = true\ntls_key_password_file = \"/p\"", "allowed: a key for the password"),
+        ("sasl_username = \"u\"", "kafka.sasl_mechanism is not given"),
+        (
+            "sasl_mechanism = \"PLAIN\"\nsasl_username = \"u\"",
+            "needs kafka.sasl_username (or kafka.sasl_username_file) and kafka.sasl_password_file",
+        ),
+        ("sasl_mechanism = \"OAUTHBEARER\"", "kafka.sasl_token_file is not given"),
+        ("sasl_mechanism = \"GSSAPI\"", "\"GSSAPI\", which is not supported"),
+        (
+            "sasl_mechanism = \"PLAIN\"\nsasl_username = \"u\"\nsasl_username_file = \"/u\"\nsasl_password_file = \"/p\"",
+            "allowed: one of them",
+        ),
+        ("tls = true\nproperties = { \"security.protocol\" = \"ssl\" }", "kafka.properties.\"security.protocol\" says what kafka.tls"),
+        ("compression = \"zstd\"\nproperties = { \"compression.codec\" = \"lz4\" }", "has a compression, too"),
+        ("tls = true\ntls_ca_file = \"/ca\"\nproperties = { \"ssl.ca.location\" = \"/x\" }", "says what kafka.tls_ca_file says"),
+    ];
+    for (keys, expect) in cases {
+        let problems = Case::new(&format!("[kafka]\n{keys}\n"), &[], &[]).problems();
+        assert!(problems.len() == 1 && problems[0].contains(expect), "{keys}: {problems:#?}");
+    }
+    for fine in [
+        "tls = true",
+        "tls = true\ntls_certificate_file = \"/c\"\ntls_key_file = \"/k\"\ntls_key_password_file = \"/p\"",
+        "sasl_mechanism = \"SCRAM-SHA-512\"\nsasl_username_file = \"/u\"\nsasl_password_file = \"/p\"",
+        "properties = { \"security.protocol\" = \"ssl\", \"ssl.ca.location\" = \"/x\" }",
+        "sasl_mechanism = \"PLAIN\"\nsasl_username = \"u\"\nproperties = { \"sasl.password\" = \"p\" }",
+    ] {
+        let _ = Case::new(&format!("[kafka]\n{fine}\n"), &[], &[]).config();
+    }
+}

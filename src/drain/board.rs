@@ -73,6 +73,11 @@ impl Board {
         let began = self.logged.as_ref().map_or(now, |logged| logged.began);
         let repeats = self.logged.as_ref().map_or(0, |logged| logged.suppressed);
         self.logged = Some(Logged { reason, at: now, began, suppressed: 0 });
+        // Nothing is wrong: something has changed that a new handle takes over.
+        if reason == "rotated" {
+            tracing::info!(why = refusal.class.meaning, detail = refusal.detail, "connecting to Kafka anew");
+            return;
+        }
         tracing::warn!(
             reason,
             meaning = refusal.class.meaning,

@@ -42,7 +42,7 @@ pub const DEAD_REASONS: [&str; 5] = [TOO_LARGE, "invalid_record", "invalid_times
 pub(super) const TOO_LARGE: &str = "too_large";
 
 /// The reasons that pass by themselves or with a new handle.
-pub const PASSING_REASONS: [&str; 7] = ["unreachable", "cluster", "corrupt", "neighbour", "set_aside", "fatal", "unclassified"];
+pub const PASSING_REASONS: [&str; 8] = ["unreachable", "cluster", "corrupt", "neighbour", "set_aside", "fatal", "rotated", "unclassified"];
 
 /// Kafka has stopped acknowledging although a broker answers; the drain's own finding, not a code.
 pub(super) const STALLED: Class =

@@ -21,6 +21,7 @@ mod give_up;
 mod inflight;
 mod isolate;
 mod kafka;
+mod reconcile;
 mod run;
 mod sink;
 mod source;
@@ -40,7 +41,8 @@ use std::sync::Arc;
 pub use acks::OnAcked;
 pub use classify::{BLOCK_REASONS, Class, DEAD_REASONS, PASSING_REASONS};
 pub use clock::{Clock, SystemClock};
-pub use kafka::{BuildError, KafkaFactory, KafkaFacts, KafkaSink, ProbeError, check_properties, probe, producer_settings};
+pub use kafka::{BuildError, KafkaFactory, KafkaFacts, KafkaSink, ProbeError, Unusable, check_properties, probe, producer_settings};
+pub use reconcile::{Found, InDoubt, Tail, Wanted};
 pub use sink::{Purge, Refusal, Report, SendOutcome, Sink, SinkFactory};
 pub use source::Source;
 pub use stats::{DrainState, DrainStats, RETRY_REASONS};
@@ -79,7 +81,7 @@ impl Drain {
     /// # Errors
     /// [`BuildError`] for settings that can never work.
     pub fn build(config: &KafkaConfig, relay_id: &str, reader: Reader, handles: DrainHandles) -> Result<Self, BuildError> {
-        let factory = KafkaFactory::build(config, relay_id)?;
+        let factory = KafkaFactory::build(config, relay_id, &handles.stats.topic_limit)?;
         Ok(Self::assemble(reader, factory, SystemClock, handles, config.on_rejected, fastrand::Rng::new()))
     }
 }

@@ -108,6 +108,18 @@ pub(super) struct Line {
     acked_before: Option<u64>,
 }
 
+impl Line {
+    /// Tells of what is in the way before anything was sent.
+    pub(super) fn meets(&mut self, trouble: &Refusal, now: Instant, unix_ms: u64) {
+        if trouble.class.disposition == Disposition::Block {
+            self.board.error(trouble, now, unix_ms);
+            self.board.show(stopped_state(trouble));
+        } else {
+            self.board.note(trouble, unix_ms);
+        }
+    }
+}
+
 impl<S: Source, F: SinkFactory, C: Clock> Drain<S, F, C> {
     /// Puts a drain together from its seams. `rng` decides only the jitter of delays.
     pub fn assemble(source: S, factory: F, clock: C, handles: DrainHandles, on_rejected: OnRejected, rng: fastrand::Rng) -> Self {
@@ -138,6 +150,7 @@ impl<S: Source, F: SinkFactory, C: Clock> Drain<S, F, C> {
     /// Drains until it is told to finish. Blocks: run it on a thread of its own.
     pub fn run(mut self) -> DrainReport {
         let mut in_doubt = 0;
+        self.reconcile();
         while let Some(mut sink) = self.connect() {
             match self.send_all(&mut sink) {
                 LineEnd::Finished => {

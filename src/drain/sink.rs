@@ -5,6 +5,7 @@
 //! When a handle is finished, the [`SinkFactory`] makes another.
 
 use super::classify::{Class, classify};
+use super::reconcile::{Tail, Wanted};
 use crate::event::{EventRef, Place, Seq};
 use rdkafka::error::RDKafkaErrorCode;
 use std::time::Duration;
@@ -91,4 +92,18 @@ pub trait SinkFactory {
 
     /// Later handles make batches of at most half the bytes: the brokers find them too large. Returns the new limit in bytes.
     fn halve_batches(&mut self) -> u64;
+
+    /// Whether [`Self::own_records`] is to be asked after an unclean stop.
+    fn reconciles(&self) -> bool {
+        false
+    }
+
+    /// The records of this relay that Kafka has, of those that are wanted. Waits for Kafka; `keep_going` is asked every tenth of a second,
+    /// and told what is in the way.
+    ///
+    /// # Errors
+    /// A sentence: why nobody can tell.
+    fn own_records(&mut self, _wanted: &Wanted, _keep_going: &mut dyn FnMut(Option<Refusal>) -> bool) -> Result<Tail, String> {
+        Ok(Tail::default())
+    }
 }

@@ -1,5 +1,6 @@
 //! The seam between the drain's loop and the buffer: [`Reader`] in the product, memory in the tests.
 
+use super::reconcile::InDoubt;
 use crate::buffer::{DeadLetter, DeadLetterError, Leased, ReadError, Reader};
 use crate::event::Seq;
 use std::sync::Arc;
@@ -25,6 +26,10 @@ pub trait Source {
     fn durable(&self) -> Seq;
     /// Remembers the newest delivered place of a partition.
     fn mark_partition(&mut self, topic: &Arc<str>, partition: i32, seq: Seq, offset: i64);
+    /// What an unclean stop leaves in doubt, once; `None` after a clean one.
+    fn in_doubt(&mut self) -> Option<InDoubt> {
+        None
+    }
 }
 
 impl Source for Reader {
@@ -62,5 +67,10 @@ impl Source for Reader {
 
     fn mark_partition(&mut self, topic: &Arc<str>, partition: i32, seq: Seq, offset: i64) {
         Reader::mark_partition(self, topic, partition, seq, offset);
+    }
+
+    fn in_doubt(&mut self) -> Option<InDoubt> {
+        let (up_to, places) = Reader::in_doubt(self)?;
+        Some(InDoubt { up_to, places })
     }
 }

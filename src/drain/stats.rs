@@ -1,10 +1,10 @@
 //! What the drain tells about itself.
 
 use super::classify::DEAD_REASONS;
-use crate::lifecycle::{Counter, Gauge, Histogram};
+use crate::lifecycle::{Counter, Gauge, Histogram, TopicLimit};
 use serde::Serialize;
-use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 
 /// What the drain is doing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -57,6 +57,8 @@ pub struct DrainStats {
     pub connected: AtomicBool,
     /// What the drain is doing.
     pub state: Mutex<DrainState>,
+    /// The largest record that the topic takes, for whoever hands events in.
+    pub topic_limit: Arc<TopicLimit>,
     /// The newest error, with Unix milliseconds.
     pub last_error: Mutex<Option<(u64, String)>>,
 }

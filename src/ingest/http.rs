@@ -19,7 +19,7 @@ use super::{media, receipt, trace};
 use crate::buffer::{AppendError, AppendOptions, Appended};
 use crate::config::{AckLevel, IngestConfig, Template};
 use crate::event::Seq;
-use crate::lifecycle::Receipt;
+use crate::lifecycle::{Receipt, TopicLimit};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response};
 use http_body_util::Full;
@@ -60,6 +60,7 @@ impl<A> Api<A> {
     pub(super) fn new(
         config: &IngestConfig,
         topic: &Template,
+        topic_limit: Arc<TopicLimit>,
         appender: A,
         stats: Arc<IngestStats>,
         stopping: watch::Receiver<bool>,
@@ -67,7 +68,7 @@ impl<A> Api<A> {
         let max_body_bytes = usize::try_from(config.max_body_bytes).unwrap_or(usize::MAX);
         Self {
             appender,
-            decoder: Decoder::new(config, topic),
+            decoder: Decoder::new(config, topic, topic_limit),
             budget: Budget::new(INFLIGHT_BYTES_MAX, max_body_bytes),
             stats,
             ack: config.ack,

@@ -47,6 +47,7 @@ mod trace;
 mod tests;
 
 use crate::config::{IngestConfig, Template};
+use crate::lifecycle::TopicLimit;
 use connection::Server;
 use http::Api;
 use listener::{Accepted, Listeners};
@@ -84,14 +85,19 @@ pub struct Stopped {
 impl<A: Append> Ingest<A> {
     /// Binds the listeners: afterwards connections queue up, and are served once [`Ingest::run`] runs.
     ///
-    /// `topic` is the template of `kafka.topic`.
+    /// `topic` is the template of `kafka.topic`, with it the largest record that the topic takes.
     ///
     /// # Errors
     /// [`BindError`] names the address or file and what to do.
-    pub async fn bind(config: &IngestConfig, topic: &Template, appender: A, stats: Arc<IngestStats>) -> Result<Self, BindError> {
+    pub async fn bind(
+        config: &IngestConfig,
+        (topic, topic_limit): (&Template, Arc<TopicLimit>),
+        appender: A,
+        stats: Arc<IngestStats>,
+    ) -> Result<Self, BindError> {
         let listeners = Listeners::bind(config, Arc::clone(&stats)).await?;
         let (stopping, is_stopping) = watch::channel(false);
-        let api = Api::new(config, topic, appender, Arc::clone(&stats), is_stopping);
+        let api = Api::new(config, topic, topic_limit, appender, Arc::clone(&stats), is_stopping);
         let max_connections = config.max_connections as usize;
         Ok(Self { listeners, server: Arc::new(Server::new(Arc::new(api))), stats, stopping, max_connections })
     }

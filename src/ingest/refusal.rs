@@ -49,7 +49,7 @@ impl From<DecodeError> for Problem {
                 Self::new(Kind::MALFORMED, detail).with_errors(errors, 0)
             }
             DecodeError::Empty => Self::new(Kind::EMPTY, detail),
-            DecodeError::EventTooLarge { index, .. } => {
+            DecodeError::EventTooLarge { index, .. } | DecodeError::TooLargeForTopic { index, .. } => {
                 let errors = whole(index);
                 Self::new(Kind::TOO_LARGE, detail).with_errors(errors, 1)
             }

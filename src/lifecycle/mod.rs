@@ -11,6 +11,7 @@
 
 mod heartbeat;
 mod history;
+mod limit;
 mod meter;
 mod receipts;
 
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 pub use heartbeat::{Heartbeat, Heartbeats};
 pub use history::{Fate, History, Stage};
+pub use limit::{TooLargeForTopic, TopicLimit};
 pub use meter::{BUCKET_BOUNDS_SECONDS, Counter, Gauge, Histogram, HistogramSnapshot};
 pub use receipts::{AckWaiters, Receipt, ReceiptWaiter};
 

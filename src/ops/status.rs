@@ -87,6 +87,8 @@ pub struct DrainStatus {
     pub acked: u64,
     /// Events handed over and not yet acknowledged.
     pub inflight: u64,
+    /// The largest record that the topic takes (`max.message.bytes`); null when the topic depends on the event, or it is not known.
+    pub topic_max_bytes: Option<u64>,
     /// Times the line was stopped and events sent again, by reason.
     pub retries: BTreeMap<&'static str, u64>,
     /// Events given up as dead letters, by reason.
@@ -153,6 +155,7 @@ impl DrainStatus {
             connected: stats.connected.load(Ordering::Relaxed),
             acked: stats.acked.get(),
             inflight: stats.inflight.get(),
+            topic_max_bytes: stats.topic_limit.get(),
             retries: counts(RETRY_REASONS, &stats.retries),
             dead_lettered: counts(DEAD_REASONS, &stats.dead_letters),
             last_ack_age_seconds: (last_ack_ms > 0).then(|| age_seconds(now_ms, last_ack_ms)),

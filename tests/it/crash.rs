@@ -30,7 +30,7 @@ pub const WINDOW: u64 = 16_384;
 const TWO_CHECKPOINTS: Duration = Duration::from_millis(500);
 
 /// `DUALSTREAM_CRASH_ROUNDS`: how many kills, for who has the time.
-fn rounds(usual: u64) -> u64 {
+pub fn rounds(usual: u64) -> u64 {
     env::var("DUALSTREAM_CRASH_ROUNDS").map_or(usual, |text| text.parse().expect("DUALSTREAM_CRASH_ROUNDS is a number"))
 }
 
@@ -108,23 +108,23 @@ fn killed_while_kafka_is_down() {
 }
 
 /// A relay under mixed load that is going to be killed.
-struct Trial<'a> {
+pub struct Trial<'a> {
     kafka: &'a Kafka,
     topic: String,
-    relay: Relay,
+    pub relay: Relay,
     load: Mixed,
 }
 
 /// What was there in the end; nothing was lost and the order was kept.
-struct Ended {
+pub struct Ended {
     report: Report,
     records: Vec<Record>,
-    duplicates: usize,
+    pub duplicates: usize,
 }
 
 impl<'a> Trial<'a> {
     #[track_caller]
-    fn start(kafka: &'a Kafka, settings: impl Fn(Builder) -> Builder) -> Self {
+    pub fn start(kafka: &'a Kafka, settings: impl Fn(Builder) -> Builder) -> Self {
         let topic = topic(kafka);
         let relay = settings(Relay::builder().kafka(&kafka.bootstrap(), &topic)).start();
         let load = Mixed::start(&relay);
@@ -133,7 +133,7 @@ impl<'a> Trial<'a> {
 
     /// A kill under load, as many more during recovery, and a start that lasts.
     #[track_caller]
-    fn kill_and_recover(&mut self, seed: &mut Seed, again: RangeInclusive<u64>) {
+    pub fn kill_and_recover(&mut self, seed: &mut Seed, again: RangeInclusive<u64>) {
         self.load.wait_accepted(SOON);
         self.relay.kill9();
         for _ in 0..seed.number(again) {
@@ -144,7 +144,7 @@ impl<'a> Trial<'a> {
 
     /// Lets everything arrive, stops the relay in good order, and compares what was answered with what Kafka has.
     #[track_caller]
-    fn end(self) -> Ended {
+    pub fn end(self) -> Ended {
         self.load.wait_accepted(SOON);
         let report = self.load.stop();
         let ledger = drained(&self.relay);

@@ -22,7 +22,10 @@ mod kernel;
 mod once;
 mod ops;
 mod outage;
+mod reconcile;
 mod redis_trouble;
+#[cfg(feature = "kafka-tls")]
+mod secure;
 mod shutdown;
 mod socket;
 mod support_check;

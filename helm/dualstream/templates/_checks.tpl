@@ -12,6 +12,13 @@ What cannot work is refused here, with the value and the cure. Renders nothing.
   "buffer.dir" "the chart mounts the volume of the buffer; choose it with storage.type"
   "buffer.encryption_key_file" "the chart mounts the secret; use encryption.keys.secret"
   "ingest.socket" "the chart mounts the socket; use socket.enabled and socket.directory"
+  "kafka.tls" "use kafka.tls.enabled"
+  "kafka.tls_ca_file" "the chart mounts the secret; use kafka.tls.ca.secret"
+  "kafka.tls_certificate_file" "the chart mounts the secret; use kafka.tls.certificate.secret"
+  "kafka.tls_key_file" "the chart mounts the secret; use kafka.tls.certificate.secret"
+  "kafka.sasl_mechanism" "use kafka.sasl.mechanism"
+  "kafka.sasl_username" "use kafka.sasl.username"
+  "kafka.sasl_password_file" "the chart mounts the secret; use kafka.sasl.password.secret"
   "ops.probe_listen" "the chart wires the probes; use probes.port"
   "redis.url_file" "the chart mounts the secret; use redis.url.secret" }}
 {{- $parts := splitList "." $key }}

@@ -25,27 +25,27 @@ The relay's configuration file.
 {{- end }}
 {{- end }}
 
-{{/* Properties of librdkafka that follow from kafka.tls and kafka.sasl, the password excepted. */}}
-{{- define "dualstream.securityProperties" -}}
+{{/* Keys of [kafka] that follow from kafka.tls and kafka.sasl. */}}
+{{- define "dualstream.securityKeys" -}}
 {{- $tls := .Values.kafka.tls }}
 {{- $sasl := .Values.kafka.sasl }}
-{{- $properties := dict }}
-{{- if or $tls.enabled $sasl.mechanism }}
-{{- $protocol := ternary "SASL_" "" (ne $sasl.mechanism "") }}
-{{- $_ := set $properties "security.protocol" (printf "%s%s" $protocol (ternary "SSL" "PLAINTEXT" $tls.enabled)) }}
+{{- $keys := dict }}
+{{- if $tls.enabled }}
+{{- $_ := set $keys "tls" true }}
 {{- end }}
 {{- if $tls.ca.secret }}
-{{- $_ := set $properties "ssl.ca.location" "/etc/dualstream/secrets/kafka-ca.crt" }}
+{{- $_ := set $keys "tls_ca_file" "/etc/dualstream/secrets/kafka-ca.crt" }}
 {{- end }}
 {{- if $tls.certificate.secret }}
-{{- $_ := set $properties "ssl.certificate.location" "/etc/dualstream/secrets/kafka-user.crt" }}
-{{- $_ := set $properties "ssl.key.location" "/etc/dualstream/secrets/kafka-user.key" }}
+{{- $_ := set $keys "tls_certificate_file" "/etc/dualstream/secrets/kafka-user.crt" }}
+{{- $_ := set $keys "tls_key_file" "/etc/dualstream/secrets/kafka-user.key" }}
 {{- end }}
 {{- if $sasl.mechanism }}
-{{- $_ := set $properties "sasl.mechanisms" $sasl.mechanism }}
-{{- $_ := set $properties "sasl.username" $sasl.username }}
+{{- $_ := set $keys "sasl_mechanism" $sasl.mechanism }}
+{{- $_ := set $keys "sasl_username" $sasl.username }}
+{{- $_ := set $keys "sasl_password_file" "/etc/dualstream/secrets/kafka-password" }}
 {{- end }}
-{{- toJson $properties }}
+{{- toJson $keys }}
 {{- end }}
 
 {{/* relay.toml */}}
@@ -71,12 +71,7 @@ The relay's configuration file.
 {{- $_ := set $config.shutdown "linger" (printf "%ds" $app) }}
 {{- $_ := set $config.shutdown "grace" (printf "%ds" (add $app (int64 (include "dualstream.drainSeconds" .)))) }}
 {{- end }}
-{{- $properties := merge (include "dualstream.securityProperties" . | fromJson) (get $config.kafka "properties" | default dict) }}
-{{- if $properties }}
-{{- $_ := set $config.kafka "properties" $properties }}
-{{- else }}
-{{- $_ := unset $config.kafka "properties" }}
-{{- end }}
+{{- $_ := set $config "kafka" (merge (include "dualstream.securityKeys" . | fromJson) $config.kafka) }}
 {{- range $section, $keys := $config }}
 {{- if $keys }}
 [{{ $section }}]

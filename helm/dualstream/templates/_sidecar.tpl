@@ -35,17 +35,6 @@ README.md shows all of it in one pod.
 {{- define "dualstream.env" -}}
 - name: DUALSTREAM_CONFIG
   value: /etc/dualstream/config/relay.toml
-{{- with .Values.kafka.sasl.password }}
-{{- if .secret }}
-- name: KAFKA_PASSWORD
-  valueFrom:
-    secretKeyRef:
-      name: {{ .secret }}
-      key: {{ .key }}
-- name: DUALSTREAM__KAFKA__PROPERTIES
-  value: '{ "sasl.password" = ''''''$(KAFKA_PASSWORD)'''''' }'
-{{- end }}
-{{- end }}
 {{- with .Values.env }}
 {{ toYaml . }}
 {{- end }}

@@ -92,6 +92,13 @@ resources:
     items: [{key: {{ .certKey | quote }}, path: kafka-user.crt}, {key: {{ .keyKey | quote }}, path: kafka-user.key}]
 {{- end }}
 {{- end }}
+{{- with .Values.kafka.sasl.password }}
+{{- if .secret }}
+- secret:
+    name: {{ .secret }}
+    items: [{key: {{ .key | quote }}, path: kafka-password}]
+{{- end }}
+{{- end }}
 {{- with .Values.encryption.keys }}
 {{- if .secret }}
 - secret:

@@ -12,8 +12,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Properties that would break a guarantee; each sentence says which and why.
 pub(super) fn properties(config: &Config) -> Vec<Check> {
-    let refused = check_properties(&config.kafka.properties).into_iter();
-    refused.map(|text| Check::fail("kafka.properties", Exit::Usage, text, "remove it from kafka.properties")).collect()
+    let refused = check_properties(&config.kafka).into_iter();
+    refused.map(|wrong| Check::fail("kafka settings", Exit::Usage, wrong.text, wrong.cure)).collect()
 }
 
 /// Looks at the cluster and the topic.

@@ -86,6 +86,37 @@ impl Kind for Properties {
     }
 }
 
+/// Most headers that a record gets from the settings: each is sent with every record.
+const MAX_HEADERS: usize = 16;
+
+/// Headers for every record. Names that the relay writes itself are refused.
+#[derive(Clone, Copy)]
+pub(in crate::config) struct Headers;
+
+impl Kind for Headers {
+    type Value = BTreeMap<String, String>;
+
+    fn read(&self, given: &Given) -> Result<BTreeMap<String, String>, String> {
+        let headers = Properties.read(given)?;
+        if headers.len() > MAX_HEADERS {
+            return Err(format!("a table of {} headers", headers.len()));
+        }
+        let own = |name: &&String| ["", "dualstream", "content-type", "traceparent"].contains(&name.as_str()) || name.starts_with("ce_");
+        match headers.keys().find(own) {
+            Some(name) => Err(format!("a table with {name:?}, a name that the relay uses itself")),
+            None => Ok(headers),
+        }
+    }
+
+    fn show(&self, value: &BTreeMap<String, String>) -> String {
+        Properties.show(value)
+    }
+
+    fn allowed(&self) -> String {
+        format!("a table of at most {MAX_HEADERS} names and texts, such as {{ \"environment\" = \"production\" }}")
+    }
+}
+
 /// Takes `linger.ms = 5`, which TOML reads as a table in a table, for the property it is meant to be.
 fn flatten(prefix: &str, table: BTreeMap<String, Value>, out: &mut BTreeMap<String, String>) -> Result<(), String> {
     for (name, value) in table {
@@ -139,6 +170,18 @@ mod tests {
         let expect = [("compression.type", "lz4"), ("linger.ms", "5"), ("socket.keepalive.enable", "true")];
         assert_eq!(got, expect.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
         assert_eq!(typed(&Properties, "{ a = [1] }").unwrap_err(), "a table in which \"a\" is a list");
+    }
+
+    // Goal: a header of mine cannot take the place of one that consumers rely on.
+    #[test]
+    fn headers() {
+        let got = loose(&Headers, r#"{"environment"="test", team="a"}"#).unwrap();
+        assert_eq!(got, [("environment", "test"), ("team", "a")].map(|(name, value)| (name.to_owned(), value.to_owned())).into());
+        for own in ["", "dualstream", "content-type", "traceparent", "ce_id"] {
+            assert!(loose(&Headers, &format!("{{{own:?} = \"x\"}}")).unwrap_err().contains("uses itself"), "{own}");
+        }
+        let many: Vec<_> = (0..17).map(|n| format!("h{n} = \"x\"")).collect();
+        assert_eq!(loose(&Headers, &format!("{{{}}}", many.join(","))).unwrap_err(), "a table of 17 headers");
     }
 
     // Goal: a password given for Kafka never shows up, neither in the reference of values nor in an error.

@@ -57,6 +57,11 @@ pub(in crate::config) const fn brokers() -> Checked {
     Checked { allowed: "host:port, several separated by commas, such as \"kafka-0:9092,kafka-1:9092\"", problem: brokers_problem }
 }
 
+/// Any text, such as a name that somebody else gave.
+pub(in crate::config) const fn free_text() -> Checked {
+    Checked { allowed: "a text", problem: |text| text.contains('\0').then(|| "has a NUL in it".to_owned()) }
+}
+
 /// `log.level`
 pub(in crate::config) const fn log_filter() -> Checked {
     Checked {

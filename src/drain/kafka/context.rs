@@ -3,16 +3,20 @@
 //! All of it arrives on the drain's thread, inside `poll`; the locks are never contended and exist because rdkafka asks for `Sync`.
 
 use super::super::sink::{Refusal, Report};
+use super::diagnosis::diagnose;
 use super::log::LogLimiter;
+use super::token::TokenFile;
 use crate::error::Disposition;
 use crate::event::{Place, Seq};
 use rdkafka::ClientContext;
+use rdkafka::client::OAuthToken;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use rdkafka::producer::{DeliveryResult, ProducerContext};
 use serde::Deserialize;
 use std::collections::HashMap;
+use std::error::Error;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -27,6 +31,8 @@ pub(super) struct Context {
     fatal: AtomicBool,
     trouble: Mutex<Option<Refusal>>,
     log: Mutex<LogLimiter>,
+    /// Where librdkafka's next token comes from, for OAUTHBEARER.
+    token: Option<TokenFile>,
 }
 
 #[derive(Debug, Default)]
@@ -46,6 +52,10 @@ impl Inbox {
 }
 
 impl Context {
+    pub(super) fn new(token: Option<TokenFile>) -> Self {
+        Self { token, ..Self::default() }
+    }
+
     pub(super) fn served(&self) -> u64 {
         self.served.load(Ordering::Relaxed)
     }
@@ -91,6 +101,14 @@ impl ProducerContext for Context {
 }
 
 impl ClientContext for Context {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
+        self.count();
+        let Some(token) = &self.token else { return Err("kafka.sasl_token_file is not set".into()) };
+        Ok(token.read(jiff::Timestamp::now().as_millisecond())?)
+    }
+
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         self.count();
         lock(&self.log).log(level, facility, message, Instant::now());
@@ -113,7 +131,7 @@ impl ClientContext for Context {
             // Why was told before, connection by connection.
             RDKafkaErrorCode::AllBrokersDown => self.connected.store(false, Ordering::Relaxed),
             _ => {
-                let refusal = Refusal::new(code, text);
+                let refusal = Refusal { class: diagnose(code, text), detail: text.to_owned() };
                 let mut trouble = lock(&self.trouble);
                 // Credentials that are not accepted say more than the connection that closes because of them.
                 if trouble.as_ref().is_none_or(|known| known.class.disposition != Disposition::Block || refusal.class == known.class) {

@@ -6,31 +6,40 @@
 //! Only the drain's thread calls in here. librdkafka's own threads never call back: reports, logs, statistics and errors are events that
 //! [`Sink::poll`] serves.
 
+mod cloudevents;
 mod context;
+mod diagnosis;
+mod limits;
 mod log;
 mod probe;
+mod reconcile;
 mod record;
+mod security;
 mod settings;
+mod token;
 
 use self::context::Context;
 use self::record::Recorder;
+use self::security::{FileWatch, ROTATED, SecretError, Security, UNUSABLE};
+use super::reconcile::{Tail, Wanted};
 use super::sink::{Purge, Refusal, Report, SendOutcome, Sink, SinkFactory};
-use crate::config::KafkaConfig;
+use crate::config::{KafkaConfig, Recovery};
+use crate::error::chain;
 use crate::event::{EventRef, Seq};
+use crate::lifecycle::TopicLimit;
 use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, Producer, PurgeConfig};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 pub use probe::{KafkaFacts, ProbeError, probe};
-pub use settings::{BuildError, check_properties, client_config as producer_settings};
+pub use settings::{BuildError, Unusable, check_properties, producer_settings};
 
 /// Taking a handle apart can block inside librdkafka, so it happens on a thread of its own; no more than this many at once.
 const MAX_CLOSING: usize = 4;
-/// librdkafka's own, and the least that is worth a request.
-const DEFAULT_BATCH_BYTES: u64 = 1_000_000;
+/// The least that is worth a request.
 const MIN_BATCH_BYTES: u64 = 4096;
 /// Events served per poll before the reports are looked at; one event carries the reports of one batch.
 const MAX_EVENTS_PER_POLL: usize = 256;
@@ -40,29 +49,71 @@ const LOOK_EVERY: Duration = Duration::from_millis(1);
 
 /// Makes [`KafkaSink`]s.
 pub struct KafkaFactory {
+    /// Without the secrets, which are read for each handle.
     client: ClientConfig,
+    security: Security,
     recorder: Recorder,
+    /// How long to look for our own records after an unclean stop; `None`: not at all.
+    reconcile: Option<Duration>,
+    limit: Arc<TopicLimit>,
+    /// Keeps the limit up to date as long as this is here.
+    watching: Option<limits::Watching>,
     /// Made while building, so that settings which librdkafka refuses are found before anything runs.
     first: Option<KafkaSink>,
     closing: Arc<()>,
-    /// What later handles are limited to, once batches were found too large.
-    batch_bytes: Option<u64>,
 }
 
 impl KafkaFactory {
     /// Checks the settings and makes the first handle.
-    pub(super) fn build(config: &KafkaConfig, relay_id: &str) -> Result<Self, BuildError> {
+    pub(super) fn build(config: &KafkaConfig, relay_id: &str, limit: &Arc<TopicLimit>) -> Result<Self, BuildError> {
         let client = settings::client_config(config, relay_id)?;
-        let recorder = Recorder::new(settings::topic(config)?, relay_id);
-        let mut factory = Self { client, recorder, first: None, closing: Arc::new(()), batch_bytes: None };
-        factory.first = Some(factory.open().map_err(BuildError::from)?);
+        let recorder = Recorder::new(settings::topic(config)?, config, relay_id);
+        let (security, limit) = (Security::of(config), Arc::clone(limit));
+        let reconcile = (config.recovery == Recovery::Reconcile).then_some(config.reconcile_timeout);
+        let mut factory = Self { client, security, recorder, reconcile, limit, watching: None, first: None, closing: Arc::new(()) };
+        match factory.open() {
+            Ok(sink) => factory.first = Some(sink),
+            Err(OpenError::Client(error)) if !factory.security.has_files() => return Err(BuildError::Client(error)),
+            // `connect` meets it again and says so, until the file is put right.
+            Err(error) => tracing::debug!(error = chain(&error), "no Kafka handle yet"),
+        }
+        factory.watch_limit();
         Ok(factory)
     }
 
-    fn open(&self) -> Result<KafkaSink, KafkaError> {
-        let producer = self.client.create_with_context(Context::default())?;
-        Ok(KafkaSink { producer, recorder: self.recorder.clone(), _closing: Arc::clone(&self.closing) })
+    fn watch_limit(&mut self) {
+        let Some(topic) = self.recorder.constant_topic() else { return };
+        // The client library's admin part asks nobody for a token, and would try in vain.
+        if self.security.token().is_some() {
+            tracing::info!(
+                topic,
+                "the topic's max.message.bytes is not looked up with OAUTHBEARER; what it refuses is found out when it is sent"
+            );
+            return;
+        }
+        self.limit.describe(topic, self.recorder.overhead_bytes());
+        self.watching = limits::watch(self.client.clone(), self.security.clone(), topic.to_owned(), Arc::clone(&self.limit));
     }
+
+    fn open(&self) -> Result<KafkaSink, OpenError> {
+        // Before the files are read: a change from here on is noticed.
+        let watch = self.security.watch(Instant::now()).map(Mutex::new);
+        let mut client = self.security.with_secrets(&self.client)?;
+        let batch_bytes = limits::batch_bytes(&client, self.limit.get());
+        let _ = client.set("batch.size", batch_bytes.to_string());
+        let producer = client.create_with_context(Context::new(self.security.token()))?;
+        let limit = Arc::clone(&self.limit);
+        Ok(KafkaSink { producer, recorder: self.recorder.clone(), watch, limit, batch_bytes, _closing: Arc::clone(&self.closing) })
+    }
+}
+
+/// Why a handle cannot be made.
+#[derive(Debug, thiserror::Error)]
+enum OpenError {
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    #[error("cannot make a Kafka handle")]
+    Client(#[from] KafkaError),
 }
 
 impl SinkFactory for KafkaFactory {
@@ -77,18 +128,35 @@ impl SinkFactory for KafkaFactory {
             let detail = format!("{MAX_CLOSING} earlier handles are still being taken apart");
             return Err(Refusal::new(RDKafkaErrorCode::PreviousInProgress, detail));
         }
-        self.open().map_err(|error| {
-            let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::CriticalSystemResource);
-            Refusal::new(code, format!("cannot make a Kafka handle: {error}"))
+        self.open().map_err(|error| match &error {
+            // The settings were tried when the relay started, or could not be for the same file.
+            OpenError::Client(client) if !self.security.has_files() => {
+                let code = client.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::CriticalSystemResource);
+                Refusal::new(code, chain(&error))
+            }
+            _ => Refusal { class: UNUSABLE, detail: chain(&error) },
         })
     }
 
     fn halve_batches(&mut self) -> u64 {
-        let set = || self.client.get("batch.size").and_then(|text| text.parse().ok());
-        let bytes = (self.batch_bytes.or_else(set).unwrap_or(DEFAULT_BATCH_BYTES) / 2).max(MIN_BATCH_BYTES);
-        self.batch_bytes = Some(bytes);
+        let bytes = (limits::batch_bytes(&self.client, self.limit.get()) / 2).max(MIN_BATCH_BYTES);
         let _ = self.client.set("batch.size", bytes.to_string());
         bytes
+    }
+
+    fn reconciles(&self) -> bool {
+        self.reconcile.is_some()
+    }
+
+    fn own_records(&mut self, wanted: &Wanted, keep_going: &mut dyn FnMut(Option<Refusal>) -> bool) -> Result<Tail, String> {
+        let look = reconcile::Look {
+            client: &self.client,
+            security: &self.security,
+            topic: self.recorder.constant_topic(),
+            identity: self.recorder.identity_prefix(),
+            timeout: self.reconcile.unwrap_or_default(),
+        };
+        look.read(wanted, keep_going)
     }
 }
 
@@ -102,6 +170,11 @@ impl fmt::Debug for KafkaFactory {
 pub struct KafkaSink {
     producer: BaseProducer<Context>,
     recorder: Recorder,
+    /// The files that this handle was made with; `None` when there are none.
+    watch: Option<Mutex<FileWatch>>,
+    limit: Arc<TopicLimit>,
+    /// The largest batch that it builds.
+    batch_bytes: u64,
     /// Gone when this handle is: how the factory counts those that are still being taken apart. Last, so that it goes last.
     _closing: Arc<()>,
 }
@@ -109,6 +182,18 @@ pub struct KafkaSink {
 impl KafkaSink {
     fn context(&self) -> &Context {
         self.producer.context()
+    }
+
+    /// Whether what this handle was made with has changed: a new handle takes it over.
+    fn outdated(&self) -> Option<Refusal> {
+        let limit = self.limit.get();
+        if limit.is_some_and(|limit| self.batch_bytes >= limit) {
+            return Some(Refusal { class: limits::SHRUNK, detail: format!("max.message.bytes is {}", limit.unwrap_or_default()) });
+        }
+        let watch = self.watch.as_ref()?;
+        let mut watch = watch.lock().unwrap_or_else(PoisonError::into_inner);
+        let (key, path) = watch.changed(Instant::now())?;
+        Some(Refusal { class: ROTATED, detail: format!("{key} is {}", path.display()) })
     }
 
     /// Serves events until none is left. rdkafka's `poll` does not say whether there was one; the context counts them.
@@ -159,7 +244,7 @@ impl Sink for KafkaSink {
 
     fn fatal(&self) -> Option<Refusal> {
         if !self.context().saw_fatal() {
-            return None;
+            return self.outdated();
         }
         self.producer.client().fatal_error().map(|(code, text)| Refusal::new(code, text))
     }

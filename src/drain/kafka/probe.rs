@@ -3,19 +3,14 @@
 //! Changes nothing: the look must not create the topic that it looks for.
 
 use super::context::Context;
+use super::limits::max_message_bytes;
 use super::record::Topic;
-use super::settings::{BuildError, client_config, topic};
+use super::security::Security;
+use super::settings::{BuildError, producer_settings, topic};
 use crate::config::KafkaConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
-use rdkafka::client::DefaultClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::MetadataTopic;
 use rdkafka::producer::{BaseProducer, Producer};
-use std::future::Future;
-use std::pin::pin;
-use std::sync::Arc;
-use std::task::{Poll, Wake, Waker};
-use std::thread::Thread;
 use std::time::Duration;
 
 /// What Kafka says about itself and the topic.
@@ -45,11 +40,13 @@ pub enum ProbeError {
         /// The newest error of a connection.
         said: Option<String>,
     },
-    /// Kafka answered that it does not know us.
-    #[error("{brokers} does not accept the credentials ({said})")]
+    /// Nobody lets us in, or we trust nobody.
+    #[error("no connection to {brokers}: {meaning} ({said})")]
     Credentials {
         /// The bootstrap servers.
         brokers: String,
+        /// What it means, and what to do.
+        meaning: &'static str,
         /// In librdkafka's words.
         said: String,
     },
@@ -81,13 +78,16 @@ pub enum ProbeError {
 /// # Errors
 /// [`ProbeError`], which says what to do.
 pub fn probe(config: &KafkaConfig, timeout: Duration) -> Result<KafkaFacts, ProbeError> {
-    let mut client = client_config(config, "check")?;
+    let mut client = producer_settings(config, "check")?;
     let _ = client.set("allow.auto.create.topics", "false");
     let name = match topic(config)? {
         Topic::Constant(name) => Some(name),
         Topic::PerEvent { .. } => None,
     };
-    let producer: BaseProducer<Context> = client.create_with_context(Context::default()).map_err(BuildError::from)?;
+    let producer: BaseProducer<Context> =
+        client.create_with_context(Context::new(Security::of(config).token())).map_err(BuildError::from)?;
+    // A token of OAUTHBEARER is asked for when the handle is polled, which the request below does not do.
+    producer.poll(Duration::from_millis(100));
     let metadata = producer
         .client()
         .fetch_metadata(name.as_deref(), timeout)
@@ -105,7 +105,7 @@ pub fn probe(config: &KafkaConfig, timeout: Duration) -> Result<KafkaFacts, Prob
         RDKafkaErrorCode::TopicAuthorizationFailed => return Err(ProbeError::NotAuthorized { topic: name }),
         code => return Err(ProbeError::Refused { topic: name, source: KafkaError::MetadataFetch(code) }),
     }
-    let max_message_bytes = max_message_bytes(&client, &name, timeout);
+    let max_message_bytes = max_message_bytes(&client, &name, timeout).ok();
     Ok(KafkaFacts { brokers, topic: Some((name, partitions)), max_message_bytes })
 }
 
@@ -121,39 +121,14 @@ fn explain(
     let brokers = config.brokers.clone();
     let trouble = producer.context().take_trouble();
     match (error.rdkafka_error_code(), trouble) {
-        (_, Some(trouble)) if trouble.class.reason == "authentication" => ProbeError::Credentials { brokers, said: trouble.detail },
+        (_, Some(trouble)) if trouble.class.reason == "authentication" => {
+            ProbeError::Credentials { brokers, meaning: trouble.class.meaning, said: trouble.detail }
+        }
         (Some(RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::OperationTimedOut), trouble) => {
-            ProbeError::Unreachable { brokers, timeout, said: trouble.map(|trouble| trouble.detail) }
+            let said = trouble.map(|trouble| format!("{}: {}", trouble.class.meaning, trouble.detail));
+            ProbeError::Unreachable { brokers, timeout, said }
         }
         (Some(RDKafkaErrorCode::TopicAuthorizationFailed), _) => ProbeError::NotAuthorized { topic: topic.unwrap_or("*").to_owned() },
         _ => ProbeError::Refused { topic: topic.unwrap_or("*").to_owned(), source: error },
-    }
-}
-
-/// The topic's `max.message.bytes`. Reading it needs the right `DESCRIBE_CONFIGS`, which a producer need not have: then `None`.
-fn max_message_bytes(client: &rdkafka::ClientConfig, topic: &str, timeout: Duration) -> Option<u64> {
-    let admin: AdminClient<DefaultClientContext> = client.create().ok()?;
-    let options = AdminOptions::new().request_timeout(Some(timeout));
-    let topic = ResourceSpecifier::Topic(topic);
-    let answer = block_on(admin.describe_configs([&topic], &options)).ok()?;
-    answer.into_iter().next()?.ok()?.get("max.message.bytes")?.value.as_ref()?.parse().ok()
-}
-
-/// Waits for a future on this thread. The one future here ends by its own timeout, so no runtime is needed for it.
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    struct Unpark(Thread);
-    impl Wake for Unpark {
-        fn wake(self: Arc<Self>) {
-            self.0.unpark();
-        }
-    }
-    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
-    let mut context = std::task::Context::from_waker(&waker);
-    let mut future = pin!(future);
-    loop {
-        match future.as_mut().poll(&mut context) {
-            Poll::Ready(value) => return value,
-            Poll::Pending => std::thread::park(),
-        }
     }
 }

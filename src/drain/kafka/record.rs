@@ -1,7 +1,9 @@
-//! An event as a Kafka record: key `source_id`, value the event's JSON, headers that name it.
+//! An event as a Kafka record: key `source_id`, value the event's JSON (or a `CloudEvents` record of it), headers that name it.
 
+use super::super::classify::MALFORMED;
 use super::super::sink::Refusal;
-use crate::config::{Template, topic_name_problem};
+use super::cloudevents::{CloudEvent, STRUCTURED};
+use crate::config::{KafkaConfig, RecordFormat, Template, topic_name_problem};
 use crate::event::{EventRef, Seq};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::message::{Header, OwnedHeaders};
@@ -19,6 +21,11 @@ pub(super) struct Recorder {
     /// `{relay-id}/`, then the seq of the newest record.
     identity: Vec<u8>,
     prefix_len: usize,
+    format: RecordFormat,
+    /// Headers of every record, from the settings.
+    extra: Vec<(String, String)>,
+    /// The newest value, where it is not the event's own bytes.
+    value: Vec<u8>,
 }
 
 /// Where events go.
@@ -54,9 +61,36 @@ impl Topic {
 }
 
 impl Recorder {
-    pub(super) fn new(topic: Topic, relay_id: &str) -> Self {
+    pub(super) fn new(topic: Topic, config: &KafkaConfig, relay_id: &str) -> Self {
         let identity = format!("{relay_id}/").into_bytes();
-        Self { topic, prefix_len: identity.len(), identity }
+        let extra = config.headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+        Self { topic, prefix_len: identity.len(), identity, format: config.format, extra, value: Vec::new() }
+    }
+
+    /// The topic, when it does not depend on the event.
+    pub(super) fn constant_topic(&self) -> Option<&str> {
+        match &self.topic {
+            Topic::Constant(name) => Some(name),
+            Topic::PerEvent { .. } => None,
+        }
+    }
+
+    /// `{relay-id}/`
+    pub(super) fn identity_prefix(&self) -> &[u8] {
+        &self.identity[..self.prefix_len]
+    }
+
+    /// What a record alone in its batch needs beside its key and value, at most.
+    pub(super) fn overhead_bytes(&self) -> u64 {
+        const BATCH: usize = 61;
+        /// Length, attributes, differences of time and offset, lengths of key and value, number of headers.
+        const RECORD: usize = 5 + 1 + 10 + 5 + 5 + 5 + 2;
+        const SEQ_DIGITS: usize = 20;
+        let header = |name: &str, value_len: usize| name.len() + value_len + 6;
+        let own =
+            header(IDENTITY_HEADER, self.prefix_len + SEQ_DIGITS) + header("content-type", STRUCTURED.len()) + header("traceparent", 55);
+        let extra: usize = self.extra.iter().map(|(name, value)| header(name, value.len())).sum();
+        (BATCH + RECORD + own + extra) as u64
     }
 
     /// The record of an event. `accepted_ms` is never 0: to librdkafka that would mean "now", and a repeat would differ.
@@ -68,21 +102,54 @@ impl Recorder {
     ) -> Result<BaseRecord<'a, str, [u8], usize>, Refusal> {
         self.identity.truncate(self.prefix_len);
         push_decimal(&mut self.identity, seq.0);
-        let mut headers = OwnedHeaders::new_with_capacity(3)
-            .insert(Header { key: IDENTITY_HEADER, value: Some(self.identity.as_slice()) })
-            .insert(Header { key: "content-type", value: Some("application/json") });
+        let headers = OwnedHeaders::new_with_capacity(3 + self.extra.len());
+        let headers = headers.insert(Header { key: IDENTITY_HEADER, value: Some(self.identity.as_slice()) });
+        let (mut headers, payload) = match self.format {
+            RecordFormat::Event => (with(headers, "content-type", "application/json"), Some(event.value)),
+            format => {
+                let cloud = CloudEvent::scan(event.value).map_err(|error| Refusal { class: MALFORMED, detail: error.to_string() })?;
+                let (headers, has_value) = cloud_record(&cloud, format, event, headers, &mut self.value);
+                (headers, has_value.then_some(self.value.as_slice()))
+            }
+        };
         if let Some(traceparent) = event.traceparent {
-            headers = headers.insert(Header { key: "traceparent", value: Some(traceparent) });
+            headers = with(headers, "traceparent", traceparent);
+        }
+        for (name, value) in &self.extra {
+            headers = with(headers, name, value);
         }
         #[expect(clippy::cast_possible_truncation, reason = "asserted above")]
         let opaque = seq.0 as usize;
         let timestamp = i64::try_from(accepted_ms).unwrap_or(i64::MAX);
-        Ok(BaseRecord::with_opaque_to(self.topic.of(event)?, opaque)
-            .key(event.source_id)
-            .payload(event.value)
-            .timestamp(timestamp)
-            .headers(headers))
+        let record = BaseRecord::with_opaque_to(self.topic.of(event)?, opaque).key(event.source_id).timestamp(timestamp).headers(headers);
+        Ok(match payload {
+            Some(payload) => record.payload(payload),
+            None => record,
+        })
     }
+}
+
+fn with(headers: OwnedHeaders, key: &str, value: &str) -> OwnedHeaders {
+    headers.insert(Header { key, value: Some(value) })
+}
+
+/// The headers of a `CloudEvents` record, and whether `value` holds its value: an event without data has none.
+fn cloud_record(
+    cloud: &CloudEvent<'_>,
+    format: RecordFormat,
+    event: &EventRef<'_>,
+    headers: OwnedHeaders,
+    value: &mut Vec<u8>,
+) -> (OwnedHeaders, bool) {
+    if format == RecordFormat::CloudEventsStructured {
+        cloud.structured(event, value);
+        return (with(headers, "content-type", STRUCTURED), true);
+    }
+    let mut attributes = Vec::new();
+    let (has_data, content_type) = cloud.binary(event, value, |name, text| attributes.push((name.to_owned(), text.to_owned())));
+    // Without data there is nothing whose type could be told.
+    let headers = if has_data { with(headers, "content-type", content_type) } else { headers };
+    (attributes.iter().fold(headers, |headers, (name, text)| with(headers, name, text)), has_data)
 }
 
 /// Appends a number in decimal, without an allocation.
@@ -120,7 +187,7 @@ mod tests {
     #[test]
     fn names_that_kafka_does_not_take_are_refused() {
         let template = Template::parse("events.{type}", &[Placeholder::Type]).unwrap();
-        let mut recorder = Recorder::new(Topic::PerEvent { template, name: String::new() }, "r");
+        let mut recorder = Recorder::new(Topic::PerEvent { template, name: String::new() }, &KafkaConfig::default(), "r");
         let mut event = EventRef { id: "1", kind: "order", source_type: "user", source_id: "7", traceparent: None, value: b"{}" };
         assert_eq!(recorder.record(&event, Seq(1), 1).unwrap().topic, "events.order");
         event.kind = "order/made";

@@ -2,11 +2,11 @@
 
 use super::super::window::Window;
 use super::record::Topic;
+use super::security::{SecretError, Security, needs_tls_build, unserved_key};
 use crate::config::{KafkaConfig, Placeholder, Template, TemplateError, topic_name_problem};
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
-use std::collections::BTreeMap;
 
 /// Why the drain cannot be built from its settings.
 #[derive(Debug, thiserror::Error)]
@@ -25,9 +25,12 @@ pub enum BuildError {
     /// No bootstrap server.
     #[error("kafka.brokers is empty")]
     NoBrokers,
-    /// Properties that are refused, by the relay or by librdkafka.
-    #[error("{}", .0.join("; "))]
-    Properties(Vec<String>),
+    /// Settings that are refused, by the relay or by librdkafka.
+    #[error("{}", .0.iter().map(|one| format!("{} ({})", one.text, one.cure)).collect::<Vec<_>>().join("; "))]
+    Properties(Vec<Unusable>),
+    /// A file of secrets or certificates.
+    #[error("the files of TLS and SASL cannot be used")]
+    Secret(#[from] SecretError),
     /// librdkafka refuses the settings together, although each by itself is one.
     #[error("kafka.brokers and kafka.properties do not work together")]
     Client(#[from] KafkaError),
@@ -74,11 +77,10 @@ const FIXED: [(&str, &str); 5] = [
 ];
 
 /// What suits a relay; the user's properties override these.
-const DEFAULTS: [(&str, &str); 17] = [
+const DEFAULTS: [(&str, &str); 16] = [
     ("linger.ms", "5"),
     ("batch.size", "1000000"),
     ("batch.num.messages", "20000"),
-    ("compression.type", "lz4"),
     // The largest that librdkafka takes: the topic's own limit decides what is too large, not a second one here.
     ("message.max.bytes", "1000000000"),
     // In KiB; counts values only, and must let the largest single event in. The window is the real bound.
@@ -101,34 +103,64 @@ const DEFAULTS: [(&str, &str); 17] = [
 /// Other names of [`DEFAULTS`]. Of two names for one thing, librdkafka keeps what was set last, and the order is not ours to choose.
 const ALIASES: [(&str, &str); 2] = [("queue.buffering.max.ms", "linger.ms"), ("compression.codec", "compression.type")];
 
-/// What is wrong with `kafka.properties`, one sentence per property; empty when nothing is.
-pub fn check_properties(properties: &BTreeMap<String, String>) -> Vec<String> {
-    properties.iter().filter_map(|(key, value)| property_problem(key, value)).collect()
+/// A setting that cannot be used, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unusable {
+    /// What is wrong, a sentence without a secret.
+    pub text: String,
+    /// What to do about it.
+    pub cure: &'static str,
 }
 
-fn property_problem(key: &str, value: &str) -> Option<String> {
+const REMOVE: &str = "remove it from kafka.properties";
+const BUILD_TLS: &str = "use the container image, or build with `cargo build --release --features kafka-tls`";
+
+/// What this program cannot do of what `[kafka]` asks; empty when nothing is wrong.
+pub fn check_properties(config: &KafkaConfig) -> Vec<Unusable> {
+    let unserved = unserved_key(config).map(|key| Unusable { text: no_tls(&key), cure: BUILD_TLS });
+    unserved.into_iter().chain(config.properties.iter().filter_map(|(key, value)| property_problem(key, value))).collect()
+}
+
+fn no_tls(what: &str) -> String {
+    format!("{what} needs TLS or its ciphers, which this build of the program does not have")
+}
+
+fn property_problem(key: &str, value: &str) -> Option<Unusable> {
+    let remove = |text| Some(Unusable { text, cure: REMOVE });
     if let Some((_, reason)) = DENIED.iter().find(|(denied, _)| *denied == key) {
-        return Some(format!("kafka.properties.{key:?} cannot be set: {reason}"));
+        return remove(format!("kafka.properties.{key:?} cannot be set: {reason}"));
+    }
+    if needs_tls_build(key, value) {
+        return Some(Unusable { text: no_tls(&format!("kafka.properties.{key:?}")), cure: BUILD_TLS });
     }
     let mut alone = ClientConfig::new();
     let _ = alone.set(key, value);
     // The value is left out of every sentence: it may be a password.
     match alone.create_native_config() {
         Ok(_) => None,
-        Err(KafkaError::ClientConfig(_, said, ..)) => Some(format!("kafka.properties.{key:?} is not accepted: {said}")),
-        Err(error) => Some(format!("kafka.properties.{key:?} is not accepted: {error}")),
+        Err(KafkaError::ClientConfig(_, said, ..)) => remove(format!("kafka.properties.{key:?} is not accepted: {said}")),
+        Err(error) => remove(format!("kafka.properties.{key:?} is not accepted: {error}")),
     }
 }
 
-/// The whole of the producer's settings.
+/// The whole of the producer's settings, with the secrets that are in their files now.
+///
+/// # Errors
+/// [`BuildError`] for settings that can never work, and for files that cannot be used now.
+pub fn producer_settings(config: &KafkaConfig, relay_id: &str) -> Result<ClientConfig, BuildError> {
+    let client = client_config(config, relay_id)?;
+    Ok(Security::of(config).with_secrets(&client)?)
+}
+
+/// The producer's settings but for what is in files.
 ///
 /// # Errors
 /// [`BuildError`] for settings that can never work.
-pub fn client_config(config: &KafkaConfig, relay_id: &str) -> Result<ClientConfig, BuildError> {
+pub(super) fn client_config(config: &KafkaConfig, relay_id: &str) -> Result<ClientConfig, BuildError> {
     if config.brokers.trim().is_empty() {
         return Err(BuildError::NoBrokers);
     }
-    let problems = check_properties(&config.properties);
+    let problems = check_properties(config);
     if !problems.is_empty() {
         return Err(BuildError::Properties(problems));
     }
@@ -140,6 +172,9 @@ pub fn client_config(config: &KafkaConfig, relay_id: &str) -> Result<ClientConfi
     for (key, value) in DEFAULTS.into_iter().filter(|(key, _)| !overridden(key)) {
         set(key, value);
     }
+    if !overridden("compression.type") {
+        set("compression.type", config.compression.name());
+    }
     // Twice the window: librdkafka also counts what it has reported and we have not yet looked at.
     set("queue.buffering.max.messages", &(2 * Window::default().events).to_string());
     set("client.id", &format!("dualstream-{relay_id}"));
@@ -147,6 +182,9 @@ pub fn client_config(config: &KafkaConfig, relay_id: &str) -> Result<ClientConfi
         set(key, value);
     }
     set("bootstrap.servers", &config.brokers);
+    for (key, value) in Security::of(config).properties() {
+        set(key, value);
+    }
     for (key, value) in FIXED {
         set(key, value);
     }
@@ -170,6 +208,13 @@ pub(super) fn topic(config: &KafkaConfig) -> Result<Topic, BuildError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::SaslMechanism;
+    use std::collections::BTreeMap;
+
+    fn problems(pairs: &[(&str, &str)]) -> Vec<String> {
+        let config = KafkaConfig { properties: properties(pairs), ..KafkaConfig::default() };
+        check_properties(&config).into_iter().map(|problem| problem.text).collect()
+    }
 
     fn properties(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
         pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
@@ -179,7 +224,7 @@ mod tests {
     #[test]
     fn guarantees_cannot_be_switched_off() {
         for (key, _) in DENIED {
-            let problems = check_properties(&properties(&[(key, "1")]));
+            let problems = problems(&[(key, "1")]);
             assert_eq!(problems.len(), 1, "{key}");
             assert!(problems[0].contains(key) && problems[0].contains("cannot be set"), "{}", problems[0]);
         }
@@ -191,7 +236,7 @@ mod tests {
     // Goal: a typing error in a property is found by `check`, all of them at once, and no value (a password) is printed.
     #[test]
     fn unknown_properties_are_named() {
-        let problems = check_properties(&properties(&[("linger.msx", "s3cret"), ("linger.ms", "s3cret"), ("compression.type", "zstd")]));
+        let problems = problems(&[("linger.msx", "s3cret"), ("linger.ms", "s3cret"), ("compression.type", "zstd")]);
         assert_eq!(problems.len(), 2, "{problems:?}");
         assert!(problems[1].contains("linger.msx") && problems[1].contains("No such configuration property"), "{problems:?}");
         assert!(!problems.concat().contains("s3cret"), "{problems:?}");
@@ -227,5 +272,27 @@ mod tests {
         assert!(refused(|config| config.topic = "{id}".into()).contains("per event"));
         assert!(refused(|config| config.topic = "{source_id}".into()).contains("source_id"));
         assert!(refused(|config| config.properties = BTreeMap::from([("acks".into(), "1".into())])).contains("all in-sync replicas"));
+    }
+
+    // Goal: a build without TLS says so, and what to do, instead of blaming my settings.
+    #[test]
+    fn what_needs_tls_is_said_by_a_build_without_it() {
+        let asked = [
+            KafkaConfig { tls: true, ..KafkaConfig::default() },
+            KafkaConfig { sasl_mechanism: Some(SaslMechanism::ScramSha512), ..KafkaConfig::default() },
+            KafkaConfig { properties: properties(&[("security.protocol", "sasl_ssl")]), ..KafkaConfig::default() },
+            KafkaConfig { properties: properties(&[("ssl.ca.location", "/ca.crt")]), ..KafkaConfig::default() },
+            KafkaConfig { properties: properties(&[("sasl.mechanism", "SCRAM-SHA-256")]), ..KafkaConfig::default() },
+        ];
+        for config in asked {
+            let found = check_properties(&config);
+            if cfg!(feature = "kafka-tls") {
+                assert_eq!(found, [], "{config:?}");
+            } else {
+                assert!(found.len() == 1 && found[0].text.contains("needs TLS") && found[0].cure == BUILD_TLS, "{found:?}");
+            }
+        }
+        let plain = KafkaConfig { sasl_mechanism: Some(SaslMechanism::Plain), ..KafkaConfig::default() };
+        assert_eq!(check_properties(&plain), []);
     }
 }

@@ -123,7 +123,7 @@ impl Running {
             heartbeat: None,
             stop: stop.clone(),
         };
-        let factory = KafkaFactory::build(config, RELAY).unwrap();
+        let factory = KafkaFactory::build(config, RELAY, &Arc::default()).unwrap();
         let thread = std::thread::spawn(move || {
             Drain::assemble(source, factory, SystemClock, handles, OnRejected::Block, fastrand::Rng::with_seed(1)).run()
         });
@@ -206,7 +206,7 @@ fn check_log(mock: &Mock, count: u64) -> usize {
 #[test]
 fn a_record_is_what_the_contract_says() {
     let mock = mock();
-    let mut sink = KafkaFactory::build(&config(&mock.bootstrap_servers()), RELAY).unwrap().connect().unwrap();
+    let mut sink = KafkaFactory::build(&config(&mock.bootstrap_servers()), RELAY, &Arc::default()).unwrap().connect().unwrap();
     let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     let value = br#"{"id":"a","payload":"\u00fc"}"#;
     let mut event = EventRef { id: "a", kind: "made", source_type: "user", source_id: "foobar", traceparent: Some(trace), value };
@@ -382,7 +382,7 @@ fn keeps_up_with_a_bare_producer() {
 
 /// Events a second that the handle alone delivers, from its first report on.
 fn bare_rate(mock: &Mock, count: u64) -> f64 {
-    let mut sink = KafkaFactory::build(&config(&mock.bootstrap_servers()), RELAY).unwrap().connect().unwrap();
+    let mut sink = KafkaFactory::build(&config(&mock.bootstrap_servers()), RELAY, &Arc::default()).unwrap().connect().unwrap();
     let frame = events(count, 250).next().unwrap().unwrap();
     let (mut began, mut reports, mut done) = (None, Vec::new(), 0);
     let mut take = |sink: &mut KafkaSink, timeout| {

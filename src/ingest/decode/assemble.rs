@@ -110,6 +110,8 @@ impl<'d> Assembly<'d> {
     /// Adds an event, unless its topic cannot be; that is noted.
     pub(super) fn push(&mut self, index: u32, event: &Ready<'_>) -> Result<(), DecodeError> {
         self.check_size(index, event.value.len())?;
+        let limit = self.decoder.topic_limit.check(event.source_id.text.len(), event.value.len());
+        limit.map_err(|excess| DecodeError::TooLargeForTopic { index, excess })?;
         self.check_topic(index, event);
         if self.errors.total == 0 {
             let parts = EventParts {

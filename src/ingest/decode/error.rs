@@ -1,5 +1,6 @@
 //! What can be wrong with the bytes of a request.
 
+use crate::lifecycle::TooLargeForTopic;
 use std::borrow::Cow;
 
 /// Most wrong fields that one refusal lists; the rest is counted.
@@ -30,6 +31,14 @@ pub enum DecodeError {
         /// The limit.
         max_bytes: usize,
     },
+    /// One event is over what Kafka's topic takes.
+    #[error("event {index} is {excess}")]
+    TooLargeForTopic {
+        /// Which event of the request, from 0.
+        index: u32,
+        /// Its size and the limit.
+        excess: TooLargeForTopic,
+    },
     /// More events than `ingest.max_batch_events`.
     #[error("the request holds more than {max} events (ingest.max_batch_events)")]
     TooManyEvents {
@@ -47,7 +56,7 @@ impl DecodeError {
         match self {
             Self::NotUtf8 { .. } | Self::Empty => 1,
             Self::Malformed(malformed) => malformed.index.unwrap_or_default() + 1,
-            Self::EventTooLarge { index, .. } => index + 1,
+            Self::EventTooLarge { index, .. } | Self::TooLargeForTopic { index, .. } => index + 1,
             Self::TooManyEvents { max } => max + 1,
             Self::Invalid(errors) => errors.events,
         }

@@ -27,10 +27,12 @@ mod tests;
 
 use crate::config::{IngestConfig, Template};
 use crate::event::Batch;
+use crate::lifecycle::TopicLimit;
 use assemble::Assembly;
 use framing::{Shape, each_in_json, each_line};
 use http::HeaderMap;
 use jiff::Timestamp;
+use std::sync::Arc;
 
 pub(crate) use binary::is_binary;
 pub use error::{DecodeError, FIELD_ERRORS_LISTED_MAX, FieldError, FieldErrors, Malformed};
@@ -77,15 +79,18 @@ pub struct Decoder {
     max_batch_events: u32,
     /// The topic template, when the topic depends on the event: then each name must be one that Kafka can have.
     topic: Option<Template>,
+    /// What Kafka's topic takes.
+    topic_limit: Arc<TopicLimit>,
 }
 
 impl Decoder {
-    /// A decoder for the settings and the template of `kafka.topic`.
-    pub fn new(config: &IngestConfig, topic: &Template) -> Self {
+    /// A decoder for the settings, the template of `kafka.topic`, and the largest record that the topic takes.
+    pub fn new(config: &IngestConfig, topic: &Template, topic_limit: Arc<TopicLimit>) -> Self {
         Self {
             max_event_bytes: usize::try_from(config.max_event_bytes).unwrap_or(usize::MAX),
             max_batch_events: config.max_batch_events,
             topic: topic.constant().is_none().then(|| topic.clone()),
+            topic_limit,
         }
     }
 

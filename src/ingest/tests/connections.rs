@@ -183,7 +183,7 @@ async fn bind_errors() {
         let mut config = IngestConfig { listen: None, ..IngestConfig::default() };
         adjust(&mut config);
         let topic = Template::parse("events", &[]).unwrap();
-        Ingest::bind(&config, &topic, Fake::new(Behaviour::Store), Arc::default()).await.map(|_| ()).unwrap_err()
+        Ingest::bind(&config, (&topic, Arc::default()), Fake::new(Behaviour::Store), Arc::default()).await.map(|_| ()).unwrap_err()
     };
     assert!(matches!(bind(|_| {}).await, BindError::Nothing));
     let open = bind(|config| config.listen = Some(SocketAddr::from(([0, 0, 0, 0], 0)))).await;
@@ -191,6 +191,6 @@ async fn bind_errors() {
     let relay = Running::start(Behaviour::Store).await;
     let config = IngestConfig { listen: Some(relay.address), ..IngestConfig::default() };
     let topic = Template::parse("events", &[]).unwrap();
-    let taken = Ingest::bind(&config, &topic, Fake::new(Behaviour::Store), Arc::default()).await.map(|_| ());
+    let taken = Ingest::bind(&config, (&topic, Arc::default()), Fake::new(Behaviour::Store), Arc::default()).await.map(|_| ());
     assert!(matches!(taken, Err(BindError::Tcp { address, .. }) if address == relay.address));
 }

@@ -149,7 +149,7 @@ impl Running {
         adjust(&mut config);
         let (fake, stats) = (Fake::new(behaviour), Arc::new(IngestStats::default()));
         let topic = Template::parse("{source_type}", &[Placeholder::SourceType]).unwrap();
-        let ingest = Ingest::bind(&config, &topic, fake.clone(), Arc::clone(&stats)).await.unwrap();
+        let ingest = Ingest::bind(&config, (&topic, Arc::default()), fake.clone(), Arc::clone(&stats)).await.unwrap();
         let address = ingest.local_addr().unwrap();
         assert_eq!(ingest.socket(), config.socket.as_deref());
         let (stop, stopped) = oneshot::channel();

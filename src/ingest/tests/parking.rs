@@ -10,7 +10,7 @@ async fn an_idle_connection_is_parked_and_comes_back() {
     let (stop, stopping) = watch::channel(false);
     let topic = Template::parse("events", &[]).unwrap();
     let fake = Fake::new(Behaviour::Store);
-    let api = Arc::new(Api::new(&IngestConfig::default(), &topic, fake, Arc::default(), stopping.clone()));
+    let api = Arc::new(Api::new(&IngestConfig::default(), &topic, Arc::default(), fake, Arc::default(), stopping.clone()));
     let server = Arc::new(Server::new(Arc::clone(&api)));
     let (near, far) = duplex(1 << 16);
     let (mut client, mut task) = (Client::new(near), JoinSet::new());

@@ -1,9 +1,11 @@
 //! The way of an event: in through any door and in any format, out of Kafka as it was, and a word of it to Redis.
 
 mod ack;
+mod cloudevents;
 mod doors;
 mod formats;
 mod kafka_first;
+mod limit;
 mod partition;
 
 use std::time::Duration;

@@ -55,7 +55,8 @@ impl Ports {
 }
 
 impl Broker {
-    /// Writes the configuration of node `index` of `cluster` below `dir` and formats its storage. `extra` overrides.
+    /// Writes the configuration of node `index` of `cluster` below `dir` and formats its storage. `extra` overrides; in its values
+    /// `{client}` and `{controller}` stand for the node's own addresses.
     pub fn create(dir: &Path, cluster: &[Ports], index: usize, extra: &[(&str, &str)]) -> Self {
         let broker = Self {
             id: index + 1,
@@ -97,6 +98,16 @@ impl Broker {
     /// kill -9.
     pub fn kill(&self) {
         drop(self.process().take());
+    }
+
+    /// Runs one of Kafka's own tools to its end.
+    #[track_caller]
+    pub fn run_tool(&self, class: &str, arguments: &[&str]) {
+        let mut java = self.java();
+        java.arg(class).args(arguments);
+        let process = Process::spawn(class, &java);
+        let status = process.wait_exit(Duration::from_secs(60));
+        assert!(status.success(), "{class} {arguments:?} failed:\n{}", process.tail(50));
     }
 
     /// SIGSTOP: connections stay open and nothing answers.
@@ -191,6 +202,7 @@ transaction.state.log.min.isr={in_sync}
     );
     text.push_str(SMALL_AND_QUICK);
     for (key, value) in extra {
+        let value = value.replace("{client}", client).replace("{controller}", &controller);
         writeln!(text, "{key}={value}").expect("a String takes all");
     }
     text

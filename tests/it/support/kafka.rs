@@ -124,6 +124,13 @@ impl Kafka {
         }
     }
 
+    /// Runs one of Kafka's own tools, of which the first argument is where the cluster is.
+    #[track_caller]
+    pub fn run_tool(&self, class: &str, arguments: &[&str]) {
+        let bootstrap = self.bootstrap();
+        self.brokers[0].run_tool(class, &[&["--bootstrap-server", bootstrap.as_str()], arguments].concat());
+    }
+
     /// Stops broker `index` (from 0) in good order, and waits until it is gone.
     pub fn stop_broker(&self, index: usize) {
         self.brokers[index].stop();

@@ -15,7 +15,7 @@ const NOW: &str = "2026-01-02T03:04:05.678Z";
 
 fn decoder(topic: &str) -> Decoder {
     let config = IngestConfig { max_event_bytes: 4096, max_batch_events: 200, ..IngestConfig::default() };
-    Decoder::new(&config, &Template::parse(topic, &[Placeholder::Type, Placeholder::SourceType]).unwrap())
+    Decoder::new(&config, &Template::parse(topic, &[Placeholder::Type, Placeholder::SourceType]).unwrap(), Arc::default())
 }
 
 fn decode(format: Format, headers: &HeaderMap, body: &[u8]) -> Result<Decoded, DecodeError> {

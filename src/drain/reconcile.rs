@@ -1,0 +1,293 @@
+//! After an unclean stop (`kafka.recovery = "reconcile"`): events that Kafka has, although the checkpoint does not know, are booked
+//! before anything is sent.
+//!
+//! The factory reads the ends of the partitions for records of our own relay-id ([`Wanted`] to [`Tail`]). What it found is compared with
+//! the buffer: an event is booked only when the record with its seq has its key, and its time of acceptance where the topic keeps it, so
+//! that a buffer restored from a backup, whose seqs come again, skips nothing. Whatever goes wrong, the drain goes on from the
+//! checkpoint: then some events come twice, as without this.
+//!
+//! Deliberately absent: notifications of what is booked here. Redis may have been told of it before the stop.
+
+use super::Drain;
+use super::clock::Clock;
+use super::feed::{Feed, FeedError};
+use super::sink::{Refusal, SinkFactory};
+use super::source::Source;
+use crate::error::chain;
+use crate::event::{Place, Seq};
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hasher};
+
+/// Farthest above the frontier that a record is looked for: more than the window lets be on its way.
+const SPAN: u64 = 1 << 17;
+
+/// What the buffer says about an unclean stop.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InDoubt {
+    /// The newest event of the life that ended so.
+    pub up_to: Seq,
+    /// The newest place of each partition that the checkpoint knows of.
+    pub places: Vec<Place>,
+}
+
+/// Which records are looked for.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// Only seqs above this one,
+    pub above: Seq,
+    /// up to this one.
+    pub up_to: Seq,
+    /// The oldest of them was accepted then, in Unix milliseconds.
+    pub since_ms: u64,
+    /// Behind which places to begin, where they are known.
+    pub places: Vec<Place>,
+}
+
+/// A record of ours.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// Its event.
+    pub seq: Seq,
+    /// Where it is.
+    pub place: Place,
+    /// See [`key_print`].
+    pub key_print: u64,
+    /// The time that we gave it; `None` where the topic replaces it.
+    pub accepted_ms: Option<u64>,
+}
+
+/// What was found.
+#[derive(Debug, Default)]
+pub struct Tail {
+    /// The records, in the order of each partition.
+    pub found: Vec<Found>,
+    /// Why not everything was read; what was found counts all the same.
+    pub cut_short: Option<&'static str>,
+}
+
+/// Stands for a key, so that not every key is held.
+pub(super) fn key_print(key: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(key);
+    hasher.finish()
+}
+
+impl<S: Source, F: SinkFactory, C: Clock> Drain<S, F, C> {
+    /// Books what Kafka has of the events in doubt. Call it before anything is sent.
+    pub(super) fn reconcile(&mut self) {
+        if !self.factory.reconciles() {
+            return;
+        }
+        let Some(wanted) = self.wanted() else { return };
+        tracing::info!(above = wanted.above.0, up_to = wanted.up_to.0, "an unclean stop: looking for our own records in Kafka");
+        let (heartbeat, stop, clock, line) = (&self.heartbeat, &self.stop, &self.clock, &mut self.line);
+        let mut keep_going = |trouble: Option<Refusal>| {
+            if let Some(heartbeat) = heartbeat {
+                heartbeat.tick();
+            }
+            if let Some(trouble) = trouble {
+                line.meets(&trouble, clock.now(), clock.unix_ms());
+            }
+            stop.finishing().is_none()
+        };
+        let booked = match self.factory.own_records(&wanted, &mut keep_going) {
+            Ok(Tail { found, cut_short }) => self.book(found).map(|events| (events, cut_short)).map_err(|error| chain(&error)),
+            Err(why) => Err(why),
+        };
+        match booked {
+            Ok((events, None)) => tracing::info!(events, "looked for our own records in Kafka: these events need not be sent again"),
+            Ok((events, Some(why))) => {
+                tracing::warn!(events, why, "looked for our own records in Kafka, but not to the end: some events may come twice");
+            }
+            Err(why) => {
+                tracing::warn!(why, "cannot look for our own records in Kafka: going on from the checkpoint, some events may come twice");
+            }
+        }
+    }
+
+    /// The events that Kafka may have, if any.
+    fn wanted(&mut self) -> Option<Wanted> {
+        let InDoubt { up_to, places } = self.source.in_doubt()?;
+        let above = self.source.acked();
+        // The oldest event tells from when on to read. What cannot be read is told when it is to be sent.
+        let oldest = self.source.next().ok().flatten();
+        self.source.rewind();
+        let since_ms = oldest.filter(|_| above < up_to)?.accepted_ms;
+        Some(Wanted { above, up_to: up_to.min(above.plus(SPAN)), since_ms, places })
+    }
+
+    fn book(&mut self, found: Vec<Found>) -> Result<usize, FeedError> {
+        let last = found.iter().map(|found| found.seq).max().unwrap_or_default();
+        let mut by_seq: HashMap<Seq, Found> = found.into_iter().map(|found| (found.seq, found)).collect();
+        let (mut feed, mut seqs, mut places) = (Feed::default(), Vec::new(), Vec::new());
+        let walked = loop {
+            match feed.seek(&mut self.source) {
+                Ok(true) => {}
+                Ok(false) => break Ok(()),
+                Err(error) => break Err(error),
+            }
+            let next = match feed.current() {
+                Ok(Some(next)) if next.seq <= last => next,
+                Ok(_) => break Ok(()),
+                Err(error) => break Err(error),
+            };
+            let same = |found: &Found| {
+                found.key_print == key_print(next.event.source_id.as_bytes()) && found.accepted_ms.is_none_or(|ms| ms == next.accepted_ms)
+            };
+            if let Some(found) = by_seq.remove(&next.seq).filter(same) {
+                seqs.push(next.seq);
+                places.push((found.seq, found.place));
+            }
+            let len = next.len;
+            feed.advance(len);
+        };
+        let booked = self.source.ack(&seqs);
+        for (seq, place) in places {
+            self.source.mark_partition(&place.topic, place.partition, seq, place.offset);
+        }
+        self.stats.acked.add(booked as u64);
+        self.source.rewind();
+        walked.map(|()| booked)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::clock::SystemClock;
+    use super::super::{DrainHandles, KafkaSink};
+    use super::*;
+    use crate::buffer::{DeadLetter, DeadLetterError, Leased, ReadError};
+    use crate::config::OnRejected;
+    use crate::event::{BatchBuilder, EventParts, Field};
+    use crate::lifecycle::AckWaiters;
+    use rdkafka::error::RDKafkaErrorCode;
+    use std::collections::BTreeSet;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    const ACCEPTED_MS: u64 = 1_000;
+    const SOURCES: [&str; 5] = ["a", "b", "a", "b", "a"];
+
+    /// Five events in a frame, and the books.
+    struct Five {
+        given: bool,
+        clean: bool,
+        booked: BTreeSet<u64>,
+        marked: Vec<(u64, i64)>,
+    }
+
+    impl Source for Five {
+        fn next(&mut self) -> Result<Option<Leased>, ReadError> {
+            let mut batch = BatchBuilder::default();
+            for source in SOURCES {
+                let field = Field::Text("x");
+                let source_id = Field::Text(source);
+                batch.push(&EventParts { value: b"{}", id: field, kind: field, source_type: field, source_id, traceparent: Field::Absent });
+            }
+            let payload = batch.finish().into_payload().into();
+            let frame = Leased { first_seq: Seq(1), count: 5, accepted_ms: ACCEPTED_MS, payload };
+            Ok((!std::mem::replace(&mut self.given, true)).then_some(frame))
+        }
+
+        fn is_acked(&self, seq: Seq) -> bool {
+            self.booked.contains(&seq.0)
+        }
+
+        fn wait(&self, _: Duration) {}
+
+        fn ack(&mut self, seqs: &[Seq]) -> usize {
+            seqs.iter().filter(|seq| self.booked.insert(seq.0)).count()
+        }
+
+        fn dead_letter(&mut self, letter: &DeadLetter) -> Result<(), DeadLetterError> {
+            panic!("event {} was given up", letter.seq)
+        }
+
+        fn rewind(&mut self) {
+            self.given = false;
+        }
+
+        fn acked(&self) -> Seq {
+            Seq(0)
+        }
+
+        fn durable(&self) -> Seq {
+            Seq(5)
+        }
+
+        fn mark_partition(&mut self, _: &Arc<str>, _: i32, seq: Seq, offset: i64) {
+            self.marked.push((seq.0, offset));
+        }
+
+        fn in_doubt(&mut self) -> Option<InDoubt> {
+            (!self.clean).then(|| InDoubt { up_to: Seq(5), places: Vec::new() })
+        }
+    }
+
+    /// Kafka's log, as far as it is ours.
+    struct Log {
+        answer: Option<Result<Vec<Found>, String>>,
+    }
+
+    impl SinkFactory for Log {
+        type Sink = KafkaSink;
+
+        fn halve_batches(&mut self) -> u64 {
+            0
+        }
+
+        fn connect(&mut self) -> Result<KafkaSink, Refusal> {
+            Err(Refusal::new(RDKafkaErrorCode::AllBrokersDown, "nobody sends here"))
+        }
+
+        fn reconciles(&self) -> bool {
+            true
+        }
+
+        fn own_records(&mut self, wanted: &Wanted, _: &mut dyn FnMut(Option<Refusal>) -> bool) -> Result<Tail, String> {
+            assert_eq!((wanted.above, wanted.up_to, wanted.since_ms), (Seq(0), Seq(5), ACCEPTED_MS));
+            self.answer.take().expect("asked once").map(|found| Tail { found, cut_short: None })
+        }
+    }
+
+    fn reconciled(clean: bool, answer: Option<Result<Vec<Found>, String>>) -> (Five, u64) {
+        let source = Five { given: false, clean, booked: BTreeSet::new(), marked: Vec::new() };
+        let stats = Arc::default();
+        let handles = DrainHandles {
+            stats: Arc::clone(&stats),
+            acks: Arc::new(AckWaiters::default()),
+            on_acked: None,
+            stop: super::super::DrainStop::default(),
+            heartbeat: None,
+        };
+        let mut drain = Drain::assemble(source, Log { answer }, SystemClock, handles, OnRejected::Block, fastrand::Rng::with_seed(1));
+        drain.reconcile();
+        (drain.source, stats.acked.get())
+    }
+
+    fn found(seq: u64, key: &str, accepted_ms: Option<u64>) -> Found {
+        let place = Place { topic: Arc::from("t"), partition: 0, offset: 10 + i64::try_from(seq).unwrap() };
+        Found { seq: Seq(seq), place, key_print: key_print(key.as_bytes()), accepted_ms }
+    }
+
+    // Goal: what Kafka has is not sent again, and nothing else is skipped: not an event whose seq belongs to another one there, as after
+    // a backup of the buffer was restored.
+    #[test]
+    fn only_what_is_there_is_booked() {
+        let log = vec![found(2, "b", Some(ACCEPTED_MS)), found(3, "b", Some(ACCEPTED_MS)), found(4, "b", Some(999)), found(5, "a", None)];
+        let (source, acked) = reconciled(false, Some(Ok(log)));
+        assert_eq!(source.booked, BTreeSet::from([2, 5]));
+        assert_eq!(source.marked, [(2, 12), (5, 15)]);
+        assert!(!source.given, "sending starts at the first event that is not booked");
+        assert_eq!(acked, 2);
+    }
+
+    // Goal: when nobody can tell what Kafka has, everything is sent, as from the checkpoint; after a clean stop nobody is asked.
+    #[test]
+    fn in_doubt_everything_is_sent() {
+        for (clean, answer) in [(false, Some(Err("no right".to_owned()))), (false, Some(Ok(Vec::new()))), (true, None)] {
+            let (source, acked) = reconciled(clean, answer);
+            assert_eq!((source.booked.len(), source.given, acked), (0, false, 0));
+        }
+    }
+}
