@@ -134,7 +134,7 @@ fn survives_a_kill() {
     }
     buffer.close();
     // As if the directory had been moved: a copy is refused.
-    fs::write(copy.join(super::super::LOCK_NAME), "").unwrap();
+    fs::write(copy.join(LOCK_NAME), "").unwrap();
     assert_eq!(read(&BufferConfig { dir: copy, ..keyed }), expected(0..10));
 }
 
