@@ -156,8 +156,9 @@ impl Look<'_> {
         let with_secrets = self.security.with_secrets(self.client).map_err(|error| unusable(&error))?;
         let mut client = ClientConfig::new();
         let of_connections = |name: &str| OF_CONNECTIONS.iter().any(|part| name.starts_with(part));
-        for (name, value) in with_secrets.config_map().iter().filter(|(name, _)| of_connections(name)) {
-            let _ = client.set(*name, *value);
+        // The map has a placeholder where a value is secret; asked by its name, the value is the real one.
+        for name in with_secrets.config_map().keys().filter(|name| of_connections(name)) {
+            let _ = client.set(*name, with_secrets.get(name).unwrap_or_default());
         }
         for (name, value) in CONSUMER {
             let _ = client.set(name, value);

@@ -217,3 +217,25 @@ fn a_rotated_password_is_taken_while_it_runs() {
     let records = read_count(&secured.kafka.bootstrap(), &sending.topic, EVENTS + 1, SOON);
     assert_eq!(records.len(), EVENTS + 1);
 }
+
+// Goal: after a crash a relay that looks into Kafka first tells of wrong credentials like any other, and once they are right it goes on
+// without a loss or a repeat.
+#[test]
+fn a_relay_that_looks_first_tells_what_is_in_its_way() {
+    let secured = Secured::shared();
+    let setup = Setup::new("looks", &secured.sasl).user("SCRAM-SHA-512", PASSWORD).set("kafka.recovery", "reconcile");
+    let mut sending = setup.start();
+    sending.arrives();
+    let more: Vec<_> = (0..EVENTS).map(|n| json!({"type": "t", "source_type": "user", "source_id": "more", "payload": n})).collect();
+    sending.relay.client().post_json("/v1/events", &json!(more)).expect(202);
+    sending.relay.kill9();
+    sending.replace("kafka.sasl_password_file", "wrong password");
+    sending.relay.restart();
+    sending.is_told(&["kafka.sasl_password_file"]);
+    sending.replace("kafka.sasl_password_file", PASSWORD);
+    sending.relay.wait_metric("buffer_events", SOON, |backlog| backlog == 0.0);
+    let records = read_count(&secured.kafka.bootstrap(), &sending.topic, 2 * EVENTS, SOON);
+    let of_more: Vec<_> =
+        records.iter().filter(|record| record.key_str() == "more").map(|record| record.json()["payload"].clone()).collect();
+    assert_eq!((records.len(), of_more), (2 * EVENTS, (0..EVENTS).map(|n| json!(n)).collect()));
+}
