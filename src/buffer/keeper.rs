@@ -9,7 +9,7 @@ use super::log::cursor::{Cursor, Marks};
 use super::log::quarantine;
 use super::log::recovery::random_bytes;
 use super::log::segment::{self, Segment, SegmentHeader, spare_name};
-use super::log::storage::is_full;
+use super::log::storage::{OpenMode, is_full};
 use super::shared::{Shared, lock};
 use crate::lifecycle::Heartbeat;
 use std::io;
@@ -35,6 +35,8 @@ pub struct Keeper {
     cursor: Cursor,
     /// The ids of the newest events.
     journal: Option<Journal>,
+    /// What LOCK takes; it does not change.
+    lock_bytes: u64,
     journal_at: Option<Instant>,
     /// What the cursor on disk says.
     written: Marks,
@@ -49,10 +51,13 @@ pub struct Keeper {
 
 impl Keeper {
     pub(super) fn new(shared: Arc<Shared>, cursor: Cursor, journal: Option<Journal>, written: Marks) -> Self {
+        let lock_file = shared.storage.open(super::LOCK_NAME, OpenMode::Read);
+        let lock_bytes = lock_file.and_then(|file| file.allocated_bytes()).unwrap_or(0);
         Self {
             shared,
             cursor,
             journal,
+            lock_bytes,
             journal_at: None,
             written,
             slots: [None; 2],
@@ -327,6 +332,7 @@ impl Keeper {
         let spares = lock(&self.shared.segments).spares.len() as u64 * self.shared.plan.segment_bytes;
         let journal = self.journal.as_ref().map_or(0, Journal::allocated_bytes);
         let dead_letters = self.shared.dead_letters.usage().bytes;
-        segments + spares + journal + dead_letters + super::log::cursor::CURSOR_BYTES + quarantine::usage(&*self.shared.storage).bytes()
+        let fixed = self.lock_bytes + super::log::cursor::CURSOR_BYTES;
+        segments + spares + journal + dead_letters + fixed + quarantine::usage(&*self.shared.storage).bytes()
     }
 }
