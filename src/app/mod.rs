@@ -37,8 +37,9 @@ use workers::{OpsThread, Worker};
 
 pub use outcome::Outcome;
 
-/// What a frame may need beside the bytes of the body: spans, and the id and time that are added where they were absent.
-const RECORD_OVERHEAD_BYTES: u64 = 160;
+/// What a frame may need beside the bytes of the body: spans, the id and time that are added where they were absent, and the hash of what
+/// was there before.
+const RECORD_OVERHEAD_BYTES: u64 = 168;
 
 /// Why the relay cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -143,7 +144,8 @@ impl App {
         let ops_addresses = ops.addresses().clone();
         let ops = OpsThread::start(ops).map_err(AppError::Thread)?;
 
-        let acks = Arc::new(AckWaiters::default());
+        let acks = Arc::new(AckWaiters::remembering(config.ingest.dedup_window_events as usize));
+        let notify = notify.telling(Arc::clone(&acks));
         let storage: Arc<dyn Storage> = Arc::new(DiskStorage::new(&config.buffer.dir));
         let keyring = buffer::keyring(&config.buffer).map_err(AppError::Buffer)?;
         let opened = Buffer::open(&config.buffer, Arc::clone(&storage), Arc::clone(&acks), largest_batch(&config));
@@ -159,7 +161,7 @@ impl App {
         drain_stop.on_finish(move || waker.wake());
         source.pauses_with(drain_stop.clone());
         let on_acked: Option<drain::OnAcked> =
-            config.redis.url.is_some().then(|| Box::new(move |event: &crate::event::EventRef<'_>| queue.acked(event)) as _);
+            config.redis.url.is_some().then(|| Box::new(move |seq, event: &crate::event::EventRef<'_>| queue.acked(seq, event)) as _);
         let handles =
             DrainHandles { stats: drain_stats, acks, on_acked, stop: drain_stop.clone(), heartbeat: Some(source.heartbeat("drain")) };
         let drain = Drain::build(&config.kafka, &relay_id, reader, handles).map_err(AppError::Drain)?;

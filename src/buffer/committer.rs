@@ -343,6 +343,9 @@ impl Committer {
         let mut replies = Vec::with_capacity(self.written.len());
         let oldest = self.written.first().map(|written| (written.header.first_seq, written.header.accepted_ms));
         let (mut events, mut bytes) = (0, 0);
+        let frames = self.written.iter().map(|written| (Seq(written.header.first_seq), written.header.count, written.header.accepted_ms));
+        shared.acks.history().stored(frames);
+        let decided = lock(&shared.window).synced(self.durable_seq);
         let mut recent = lock(&shared.recent);
         for written in self.written.drain(..) {
             let Written { header, position, payload, receipts, reply } = written;
@@ -354,7 +357,7 @@ impl Committer {
                 shared.acks.register(first_seq, count, receipts);
             }
             recent.push(position, Leased { first_seq, count, accepted_ms: header.accepted_ms, payload });
-            replies.push((reply, Appended { first_seq, count, durable }));
+            replies.push((reply, Appended { first_seq, count, durable, repeats: Vec::new() }));
         }
         drop(recent);
         shared.meters.stored_events.add(events);
@@ -371,6 +374,7 @@ impl Committer {
             shared.marks_changed.notify_one();
         }
         reply::send_all(replies);
+        decided.tell();
     }
 
     /// Seals the tail and goes on in the next prepared segment.
@@ -437,6 +441,7 @@ impl Committer {
         let unwritten: u64 = pending.iter().map(|pending| u64::from(pending.batch.count())).sum();
         let ready = lock(&shared.segments).ready.len() as u64;
         queue.capacity.start_over(ready, written + unwritten);
+        shared.forget_admitted(&mut queue);
         // Whoever waits may fit into the segments that are prepared: those have their blocks.
         shared.grant(&mut queue);
         drop(queue);

@@ -2,6 +2,7 @@
 
 use super::dead_letters::DeadLetterError;
 use super::log::cipher::KeyFileError;
+use crate::event::Seq;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -21,6 +22,9 @@ pub enum AppendError {
         /// What a segment holds.
         max: u64,
     },
+    /// An id that is known, with another body.
+    #[error("{}", conflict_summary(.0))]
+    Conflict(Vec<Conflict>),
     /// The relay is stopping.
     #[error("the relay is shutting down")]
     ShuttingDown,
@@ -30,6 +34,32 @@ pub enum AppendError {
         /// The first failure, in words.
         reason: String,
     },
+}
+
+/// An event whose id is another event's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Conflict {
+    /// Its position in the request.
+    pub position: usize,
+    /// The other event, when it was accepted before; else it stands earlier in the same request.
+    pub accepted_as: Option<Seq>,
+}
+
+impl std::fmt::Display for Conflict {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.accepted_as {
+            Some(seq) => write!(f, "was accepted before, as event {seq}, with another body"),
+            None => f.write_str("stands in this request twice, with different bodies"),
+        }
+    }
+}
+
+fn conflict_summary(conflicts: &[Conflict]) -> String {
+    match conflicts {
+        [one] => format!("the id of event {} {one}", one.position),
+        [first, ..] => format!("{} ids were used before, with other bodies; the id of event {} {first}", conflicts.len(), first.position),
+        [] => "an id was used before".to_owned(),
+    }
 }
 
 /// The numbers that go with a refusal (guarantee G8).
@@ -128,6 +158,15 @@ pub enum OpenError {
         file: PathBuf,
         /// Which key it needs.
         key_id: u32,
+    },
+    /// Somebody copied the directory of another relay.
+    #[error(
+        "{dir} is a copy of another buffer directory: two relays on copies of one would deliver everything in it twice. If the original is \
+         gone for good, `dualstream buffer adopt --dir {dir} --yes` makes this one the original; nothing was changed"
+    )]
+    Copied {
+        /// The directory.
+        dir: PathBuf,
     },
     /// The dead letters.
     #[error("the dead letters")]

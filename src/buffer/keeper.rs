@@ -4,6 +4,7 @@
 //! before a segment behind it is reused; a segment's header and name are durable before the committer may take it.
 
 use super::capacity::{MIN_SEGMENTS, Plan};
+use super::dedup::Journal;
 use super::log::cursor::{Cursor, Marks};
 use super::log::quarantine;
 use super::log::recovery::random_bytes;
@@ -24,12 +25,17 @@ const READY_TARGET: u64 = 2;
 const SPARES_KEPT: usize = 2;
 /// How long to wait after the disk refused to give a segment.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
+/// How often the journal of ids is written while events come: what it lags behind, a start after a crash reads from the segments.
+const JOURNAL_EVERY: Duration = Duration::from_secs(1);
 
 /// The keeper; [`Keeper::run`] is the thread's body.
 #[derive(Debug)]
 pub struct Keeper {
     shared: Arc<Shared>,
     cursor: Cursor,
+    /// The ids of the newest events.
+    journal: Option<Journal>,
+    journal_at: Option<Instant>,
     /// What the cursor on disk says.
     written: Marks,
     /// The frontiers in its two slots, the older one first, as far as they were written in this life.
@@ -42,10 +48,12 @@ pub struct Keeper {
 }
 
 impl Keeper {
-    pub(super) fn new(shared: Arc<Shared>, cursor: Cursor, written: Marks) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, cursor: Cursor, journal: Option<Journal>, written: Marks) -> Self {
         Self {
             shared,
             cursor,
+            journal,
+            journal_at: None,
             written,
             slots: [None; 2],
             retry_at: None,
@@ -84,6 +92,7 @@ impl Keeper {
         if stop {
             let marks = self.shared.cursor_marks(true);
             self.write_cursor(marks);
+            let _ = self.keep_ids();
             return ControlFlow::Break(());
         }
         ControlFlow::Continue(())
@@ -101,6 +110,10 @@ impl Keeper {
         }
         self.free_passed();
         self.prepare(now);
+        if self.journal_at.is_none_or(|at| now >= at + JOURNAL_EVERY) {
+            self.journal_at = Some(now);
+            let _ = self.keep_ids();
+        }
         self.shared.meters.allocated.set(self.allocated_bytes());
     }
 
@@ -124,6 +137,32 @@ impl Keeper {
         }
     }
 
+    /// Writes the ids of what is durable by now; `false` when that has to wait.
+    fn keep_ids(&mut self) -> bool {
+        let (shared, Some(journal)) = (&self.shared, &mut self.journal) else { return true };
+        if !journal.lags(&lock(&shared.window)) {
+            return true;
+        }
+        let written = journal.write(&*shared.storage, &shared.window);
+        match &written {
+            Ok(()) => journal.told_waits = false,
+            // As for the cursor.
+            Err(error) if is_full(error) => {
+                if !std::mem::replace(&mut journal.told_waits, true) {
+                    tracing::warn!(%error, "no room to write the journal of ids, trying again: no segment is freed until there is");
+                }
+            }
+            Err(error) => shared.fail(&format!("journal of ids: {error}")),
+        }
+        written.is_ok()
+    }
+
+    /// Whether the events up to a seq stay known once their segment is gone.
+    fn keeps_ids_of(&mut self, seq: u64) -> bool {
+        let durable = lock(&self.shared.window).durable();
+        self.journal.as_ref().is_none_or(|journal| journal.covers(seq, durable)) || self.keep_ids()
+    }
+
     fn free_passed(&mut self) {
         loop {
             let front = lock(&self.shared.segments).live.front().and_then(|segment| segment.seal());
@@ -134,6 +173,9 @@ impl Keeper {
                 if !self.is_behind_both(seal.last_seq) {
                     return;
                 }
+            }
+            if !self.keeps_ids_of(seal.last_seq) {
+                return;
             }
             let Some(segment) = lock(&self.shared.segments).live.pop_front() else { return };
             if segment.header.capacity != self.shared.plan.segment_bytes {
@@ -283,7 +325,8 @@ impl Keeper {
         };
         let segments: u64 = files.iter().filter_map(|file| file.allocated_bytes().ok()).sum();
         let spares = lock(&self.shared.segments).spares.len() as u64 * self.shared.plan.segment_bytes;
+        let journal = self.journal.as_ref().map_or(0, Journal::allocated_bytes);
         let dead_letters = self.shared.dead_letters.usage().bytes;
-        segments + spares + dead_letters + super::log::cursor::CURSOR_BYTES + quarantine::usage(&*self.shared.storage).bytes()
+        segments + spares + journal + dead_letters + super::log::cursor::CURSOR_BYTES + quarantine::usage(&*self.shared.storage).bytes()
     }
 }

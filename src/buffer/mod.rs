@@ -16,7 +16,9 @@
 mod appender;
 mod capacity;
 mod committer;
+mod copied;
 pub mod dead_letters;
+mod dedup;
 mod error;
 mod gather;
 mod gauges;
@@ -24,6 +26,7 @@ mod gauges;
 mod golden;
 pub mod inspect;
 mod keeper;
+mod known;
 #[cfg(test)]
 mod life;
 pub mod log;
@@ -55,7 +58,7 @@ use tokio::sync::oneshot;
 pub use appender::Appender;
 pub use committer::Committer;
 pub use dead_letters::{DeadLetter, DeadLetterError, DeadLetters};
-pub use error::{AppendError, FullDetail, OpenError, ReadError};
+pub use error::{AppendError, Conflict, FullDetail, OpenError, ReadError};
 pub use gauges::Gauges;
 pub use keeper::Keeper;
 pub use log::cipher::Keyring;
@@ -67,13 +70,14 @@ pub use stats::BufferSnapshot;
 /// The file that says who writes here.
 pub(crate) const LOCK_NAME: &str = "LOCK";
 
-/// Largest payload of one batch in a buffer of these settings, in bytes; `wanted` is the largest that ingest means to append.
+/// Largest payload of one batch in a buffer of these settings, in bytes; `wanted` is the largest that ingest means to append, `window` the
+/// number of events whose ids are remembered.
 ///
 /// # Errors
 /// The sentence with which opening would refuse the settings.
-pub fn largest_batch(config: &BufferConfig, wanted: u64) -> Result<u64, String> {
+pub fn largest_batch(config: &BufferConfig, wanted: u64, window: usize) -> Result<u64, String> {
     let overhead = keyring(config).map_err(|error| chain(&error))?.overhead_bytes();
-    let plan = capacity::Plan::new(config.max_bytes, config.segment_bytes, config.dead_letter_bytes, wanted + overhead)?;
+    let plan = open::plan(config, wanted + overhead, open::window_limit(config, window))?;
     Ok(plan.max_payload() - overhead)
 }
 
@@ -87,12 +91,45 @@ pub struct AppendOptions {
 }
 
 /// A batch that is on disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Appended {
-    /// Seq of the first event.
+    /// Seq of the first event that was stored; of the first one's original, when all were repeats.
     pub first_seq: Seq,
-    /// Number of events.
+    /// Number of events that were stored.
     pub count: u32,
     /// Whether the volume keeps what was synced (false on tmpfs, overlay, network and FUSE file systems).
     pub durable: bool,
+    /// Events that were there before, by position, ascending: not stored again.
+    pub repeats: Vec<Repeat>,
+}
+
+/// An event that was there before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Repeat {
+    /// Its position in the request.
+    pub position: usize,
+    /// The first one's seq.
+    pub seq: Seq,
+}
+
+impl Appended {
+    /// Seq of the last event that was stored; of the last one's original, when all were repeats.
+    pub fn last_seq(&self) -> Seq {
+        match (self.count, self.repeats.last()) {
+            (0, Some(repeat)) => repeat.seq,
+            (count, _) => Seq(self.first_seq.0 + u64::from(count.saturating_sub(1))),
+        }
+    }
+
+    /// The seqs of all events of the request, in order.
+    pub fn seqs(&self) -> impl Iterator<Item = Seq> {
+        let (mut repeats, mut stored) = (self.repeats.iter().peekable(), self.first_seq);
+        (0..self.count as usize + self.repeats.len()).map(move |position| {
+            if let Some(repeat) = repeats.next_if(|repeat| repeat.position == position) {
+                return repeat.seq;
+            }
+            stored = stored.next();
+            Seq(stored.0 - 1)
+        })
+    }
 }

@@ -3,6 +3,7 @@
 //! Nothing that might be data is deleted: damaged bytes are copied to quarantine without its usual budget, whole files are moved there.
 //! Only [`Repair::delete_quarantined`] removes anything, because it was asked to.
 
+use super::copied;
 use super::dead_letters;
 use super::error::OpenError;
 use super::inspect::look::Look;
@@ -71,6 +72,20 @@ pub fn repair(storage: &dyn Storage, how: Repair) -> Result<Repaired, OpenError>
     Ok(repaired)
 }
 
+/// Makes a copy of a buffer directory an original, or only looks; returns whether it is, or was, a copy.
+///
+/// # Errors
+/// [`OpenError`], [`OpenError::Locked`] while a relay runs.
+pub fn adopt(storage: &dyn Storage, yes: bool) -> Result<bool, OpenError> {
+    let _ = Look::open(storage)?;
+    let copy = copied::is_copy(storage)?;
+    if copy && yes {
+        let _lock = take_lock(storage)?;
+        copied::adopt(storage)?;
+    }
+    Ok(copy)
+}
+
 /// Gives up the events of a selection, for good.
 ///
 /// # Errors
@@ -116,6 +131,7 @@ fn ledger_lost(storage: &dyn Storage) -> Result<u64, OpenError> {
 impl<'a> Held<'a> {
     fn open(storage: &'a dyn Storage) -> Result<Self, OpenError> {
         let lock = take_lock(storage)?;
+        copied::check(storage)?;
         let recovered = recovery::recover(storage, u64::MAX)?;
         let survey = dead_letters::survey(storage)?;
         let marks = marks_of(&recovered, &survey);

@@ -3,7 +3,9 @@
 use super::appender::Appender;
 use super::capacity::{Capacity, Plan};
 use super::committer::Committer;
+use super::copied;
 use super::dead_letters::{self, DeadLetters, Survey};
+use super::dedup::{self, Journal, Restored, Window, journal};
 use super::error::{AppendError, OpenError};
 use super::gauges::Gauges;
 use super::keeper::Keeper;
@@ -18,6 +20,7 @@ use super::reader::Reader;
 use super::shared::{MarkBook, Meters, Queue, Segments, Shared, lock};
 use super::watermark::Watermark;
 use crate::config::{BufferConfig, read_secret_file};
+use crate::event::Seq;
 use crate::lifecycle::AckWaiters;
 use crate::sync::{AtomicU64, Condvar, Mutex};
 use std::collections::VecDeque;
@@ -82,16 +85,18 @@ impl Buffer {
     pub fn open(config: &BufferConfig, storage: Arc<dyn Storage>, acks: Arc<AckWaiters>, largest_batch: u64) -> Result<Self, OpenError> {
         let keyring = keyring(config)?;
         let largest_stored = largest_batch + keyring.overhead_bytes();
-        let plan =
-            Plan::new(config.max_bytes, config.segment_bytes, config.dead_letter_bytes, largest_stored).map_err(OpenError::Settings)?;
+        let window_limit = window_limit(config, acks.history().limit());
+        let plan = plan(config, largest_stored, window_limit).map_err(OpenError::Settings)?;
         storage.create_dir("").map_err(|source| io_error(&*storage, "create", "", source))?;
         let volume = storage.volume().map_err(|source| io_error(&*storage, "examine", "", source))?;
         check_durability(config, &*storage, &volume)?;
         let held = take_lock(&*storage)?;
+        copied::check(&*storage)?;
         let recovered = recovery::recover(&*storage, plan.quarantine_bytes)?;
         check_keys(config, &*storage, &keyring, &recovered)?;
         let survey = dead_letters::survey(&*storage)?;
         dead_letters::finish_retries(&*storage, &keyring, &survey)?;
+        let Restored { window, journal } = dedup::restore(&*storage, &keyring, &recovered, window_limit)?;
         let spares = keep_fitting(&*storage, &recovered.spares, &plan);
         let cursor = Cursor::open(&*storage, recovered.generation).map_err(|source| io_error(&*storage, "open", "cursor", source))?;
         storage.sync_dir("").map_err(|source| io_error(&*storage, "sync", "", source))?;
@@ -108,10 +113,12 @@ impl Buffer {
             waiters: VecDeque::new(),
             capacity: Capacity::new(&plan, marks.backlog, config.max_events),
             next_ticket: 0,
+            next_seq,
             closed: false,
             failed: None,
             wake_at: usize::MAX,
         };
+        remember(&acks, &lock(&window), &marks, storage.now_ms());
         let meters = Meters::default();
         meters.torn_bytes.set(recovered.report.torn_bytes);
         meters.quarantined.add(recovered.report.quarantined + survey.quarantined);
@@ -128,6 +135,7 @@ impl Buffer {
             acks,
             queue: Mutex::new(queue),
             queue_changed: Condvar::new(),
+            window,
             rates: Mutex::new(Rates::new(Instant::now(), marks.durable, marks.ends.total())),
             marks: Mutex::new(marks),
             marks_changed: Condvar::new(),
@@ -142,12 +150,12 @@ impl Buffer {
             storage,
             _lock: held,
         });
-        Ok(Self::assemble(shared, cursor, written, next_seq))
+        Ok(Self::assemble(shared, cursor, journal, written, next_seq))
     }
 
-    fn assemble(shared: Arc<Shared>, cursor: Cursor, written: Marks, next_seq: u64) -> Self {
+    fn assemble(shared: Arc<Shared>, cursor: Cursor, journal: Option<Journal>, written: Marks, next_seq: u64) -> Self {
         // A cursor that says "clean" is replaced before anything is accepted, and the first segments are prepared.
-        let mut keeper = Keeper::new(Arc::clone(&shared), cursor, Marks { clean: true, ..written });
+        let mut keeper = Keeper::new(Arc::clone(&shared), cursor, journal, Marks { clean: true, ..written });
         keeper.tick(Instant::now());
         Self {
             appender: Appender::new(Arc::clone(&shared)),
@@ -175,6 +183,27 @@ pub fn keyring(config: &BufferConfig) -> Result<Keyring, OpenError> {
     let Some(path) = &config.encryption_key_file else { return Ok(Keyring::default()) };
     let text = read_secret_file(path).map_err(|source| OpenError::KeyFile { path: path.clone(), source })?;
     Keyring::parse(&text).map_err(|source| OpenError::Keys { path: path.clone(), source })
+}
+
+/// The window of at most `wanted` events that this buffer has room for.
+pub(super) fn window_limit(config: &BufferConfig, wanted: usize) -> u64 {
+    dedup::window_within(config.max_bytes, wanted as u64)
+}
+
+/// How `max_bytes` is divided, after the journal of ids has its part.
+pub(super) fn plan(config: &BufferConfig, largest_stored: u64, window_limit: u64) -> Result<Plan, String> {
+    Plan::new(config.max_bytes - journal::bytes_of(window_limit), config.segment_bytes, config.dead_letter_bytes, largest_stored)
+}
+
+/// What is known of the newest events after a start.
+fn remember(acks: &AckWaiters, window: &Window, marks: &MarkBook, now_ms: u64) {
+    if window.limit() < acks.history().limit() as u64 {
+        let (events, wanted) = (window.limit(), acks.history().limit());
+        tracing::warn!(events, wanted, "buffer.max_bytes has no room for ingest.dedup_window_events: fewer ids are remembered");
+    }
+    let seqs = window.oldest()..window.durable() + 1;
+    let all_acked = marks.ends.total() == marks.ends.acked;
+    acks.history().restore(Seq(seqs.start), seqs.map(|seq| marks.watermark.ended(seq)), all_acked, now_ms);
 }
 
 /// Events whose key is not there wait for it: they are neither skipped nor set aside.

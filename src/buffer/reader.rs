@@ -187,6 +187,7 @@ impl Reader {
         // It may never have been leased in this life.
         self.fresh_from = self.fresh_from.max(letter.seq + 1);
         self.note_ends(marks, fresh);
+        shared.acks.history().dead(Seq(letter.seq), letter.cause.reason.as_str(), letter.cause.dead_ms);
         shared.acks.given_up(Seq(letter.seq), Seq(letter.seq));
         Ok(())
     }
@@ -359,6 +360,9 @@ impl Reader {
             lost
         };
         if lost > 0 {
+            // A client that sends them once more has them stored.
+            lock(&self.shared.window).forget(self.next_seq, to);
+            self.shared.acks.history().lost(Seq(self.next_seq), Seq(to));
             tracing::error!(from = self.next_seq, to, "events are lost");
             if self.shared.acks.any() {
                 self.shared.acks.given_up(Seq(self.next_seq), Seq(to));

@@ -6,6 +6,7 @@
 
 use super::Appended;
 use super::error::AppendError;
+use super::shared::Submission;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::sync::oneshot;
@@ -14,13 +15,22 @@ use tokio::sync::oneshot;
 #[derive(Debug)]
 pub(crate) struct Reply(oneshot::Sender<Message>);
 
+/// What a writer is told.
+#[derive(Debug)]
+pub(crate) enum Told {
+    /// What became of its batch.
+    Done(Result<Appended, AppendError>),
+    /// Somebody else's batch held the same event, and was admitted first: nothing of this one is stored, it is to be looked at again.
+    Again(Submission),
+}
+
 /// What a writer awaits; resolves to `None` when the committer went away without an answer.
 #[derive(Debug)]
 pub(crate) struct Answer(oneshot::Receiver<Message>);
 
 #[derive(Debug)]
 struct Message {
-    result: Result<Appended, AppendError>,
+    told: Told,
     others: Others,
 }
 
@@ -45,7 +55,12 @@ pub(crate) fn reply() -> (Reply, Answer) {
 impl Reply {
     /// Answers. A writer that hung up has its batch stored all the same.
     pub(crate) fn send(self, result: Result<Appended, AppendError>) {
-        drop(self.0.send(Message { result, others: Others::default() }));
+        drop(self.0.send(Message { told: Told::Done(result), others: Others::default() }));
+    }
+
+    /// Gives a batch that waited for room back, not stored.
+    pub(crate) fn give_back(self, submission: Submission) {
+        drop(self.0.send(Message { told: Told::Again(submission), others: Others::default() }));
     }
 }
 
@@ -54,7 +69,7 @@ pub(crate) fn send_all(mut group: Vec<(Reply, Appended)>) {
     group.reverse();
     let mut others = Others(group);
     while let Some((Reply(first), appended)) = others.0.pop() {
-        match first.send(Message { result: Ok(appended), others }) {
+        match first.send(Message { told: Told::Done(Ok(appended)), others }) {
             Ok(()) => return,
             Err(unsent) => others = unsent.others,
         }
@@ -62,13 +77,13 @@ pub(crate) fn send_all(mut group: Vec<(Reply, Appended)>) {
 }
 
 impl Future for Answer {
-    type Output = Option<Result<Appended, AppendError>>;
+    type Output = Option<Told>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         Pin::new(&mut self.0).poll(cx).map(|message| {
-            let Message { result, others } = message.ok()?;
+            let Message { told, others } = message.ok()?;
             drop(others);
-            Some(result)
+            Some(told)
         })
     }
 }
@@ -79,7 +94,7 @@ mod tests {
     use crate::event::Seq;
 
     fn group(count: u64) -> (Vec<(Reply, Appended)>, Vec<Answer>) {
-        let appended = |seq| Appended { first_seq: Seq(seq), count: 1, durable: true };
+        let appended = |seq| Appended { first_seq: Seq(seq), count: 1, durable: true, repeats: Vec::new() };
         let pair = |seq| {
             let (reply, answer) = reply();
             ((reply, appended(seq)), answer)
@@ -90,7 +105,8 @@ mod tests {
     async fn seqs(answers: Vec<Answer>) -> Vec<u64> {
         let mut seqs = Vec::new();
         for answer in answers {
-            seqs.push(answer.await.unwrap().unwrap().first_seq.0);
+            let Some(Told::Done(Ok(appended))) = answer.await else { panic!("no answer") };
+            seqs.push(appended.first_seq.0);
         }
         seqs
     }

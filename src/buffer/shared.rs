@@ -1,9 +1,10 @@
 //! What the two sides of the buffer and its two threads share. One mutex per concern, each held for a few instructions and never across
-//! I/O. Order, where two are needed: queue before marks before segments.
+//! I/O. Order, where two are needed: queue before window before marks before segments.
 
 use super::Leased;
 use super::capacity::{Capacity, Plan, Slot};
 use super::dead_letters::Store;
+use super::dedup::{Seen, Window};
 use super::error::{AppendError, FullDetail};
 use super::log::cipher::Keyring;
 use super::log::cursor::{MAX_PARTITIONS, Marks, PartitionMark, newest_that_fit};
@@ -29,6 +30,23 @@ const MAX_AGES: usize = 4096;
 /// How long the cursor may take to be on disk; it is written every 100 ms.
 const CURSOR_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// A batch that somebody wants to be stored.
+#[derive(Debug)]
+pub(crate) struct Submission {
+    pub(crate) batch: Batch,
+    pub(crate) accepted_ms: u64,
+    pub(crate) receipts: Option<oneshot::Sender<Vec<Receipt>>>,
+}
+
+/// Why a batch is not admitted.
+#[derive(Debug)]
+pub(crate) enum Held {
+    /// There is no room now.
+    NoRoom,
+    /// Events of it are known.
+    Seen(Vec<Seen>),
+}
+
 /// An admitted batch on its way to the committer.
 #[derive(Debug)]
 pub(crate) struct Pending {
@@ -44,9 +62,7 @@ pub(crate) struct Pending {
 pub(crate) struct Waiter {
     pub(crate) ticket: u64,
     pub(crate) stored_len: u64,
-    pub(crate) batch: Batch,
-    pub(crate) accepted_ms: u64,
-    pub(crate) receipts: Option<oneshot::Sender<Vec<Receipt>>>,
+    pub(crate) submission: Submission,
     pub(crate) reply: Reply,
 }
 
@@ -57,6 +73,8 @@ pub(crate) struct Queue {
     pub(crate) waiters: VecDeque<Waiter>,
     pub(crate) capacity: Capacity,
     pub(crate) next_ticket: u64,
+    /// What the next admitted event gets.
+    pub(crate) next_seq: u64,
     /// No more appends; the committer ends when the queue is empty.
     pub(crate) closed: bool,
     /// The first storage failure: nothing is stored after it.
@@ -181,6 +199,8 @@ pub(crate) struct Shared {
     pub(crate) acks: Arc<AckWaiters>,
     pub(crate) queue: Mutex<Queue>,
     pub(crate) queue_changed: Condvar,
+    /// The ids that are known: asked and told within the queue's lock, and looked at without.
+    pub(crate) window: Mutex<Window>,
     pub(crate) marks: Mutex<MarkBook>,
     pub(crate) marks_changed: Condvar,
     pub(crate) segments: Mutex<Segments>,
@@ -214,16 +234,51 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Shared {
     /// Lets in as many waiters as fit, in order.
     pub(crate) fn grant(&self, queue: &mut Queue) {
-        while let Some(front) = queue.waiters.front() {
-            let count = u64::from(front.batch.count());
-            let Some(slot) = queue.capacity.admit(front.stored_len, count) else { break };
-            let Some(waiter) = queue.waiters.pop_front() else { break };
-            let Waiter { batch, accepted_ms, receipts, reply, .. } = waiter;
-            queue.pending.push_back(Pending { batch, slot, accepted_ms, receipts, reply });
+        while let Some(Waiter { ticket, stored_len, submission, reply }) = queue.waiters.pop_front() {
+            match self.admit(queue, stored_len, submission, reply) {
+                Ok(()) => {}
+                Err((Held::NoRoom, submission, reply)) => {
+                    queue.waiters.push_front(Waiter { ticket, stored_len, submission, reply });
+                    break;
+                }
+                // Its own thread sees to it: not here, where others wait.
+                Err((Held::Seen(_), submission, reply)) => reply.give_back(submission),
+            }
         }
         if queue.wakes_committer() {
             self.queue_changed.notify_one();
         }
+    }
+
+    /// Admits a batch: its place, its seqs and its ids, or nothing of it.
+    pub(crate) fn admit(
+        &self,
+        queue: &mut Queue,
+        stored_len: u64,
+        submission: Submission,
+        reply: Reply,
+    ) -> Result<(), (Held, Submission, Reply)> {
+        let count = u64::from(submission.batch.count());
+        let mut capacity = queue.capacity.clone();
+        let Some(slot) = capacity.admit(stored_len, count) else { return Err((Held::NoRoom, submission, reply)) };
+        if let Err(seen) = lock(&self.window).claim(submission.batch.fingerprints(), queue.next_seq) {
+            return Err((Held::Seen(seen), submission, reply));
+        }
+        queue.capacity = capacity;
+        queue.next_seq += count;
+        let Submission { batch, accepted_ms, receipts } = submission;
+        queue.pending.push_back(Pending { batch, slot, accepted_ms, receipts, reply });
+        Ok(())
+    }
+
+    /// Everything that was admitted and is not durable was refused: its seqs are given again, its ids are not known, and whoever waits to
+    /// hear of it looks again.
+    pub(crate) fn forget_admitted(&self, queue: &mut Queue) {
+        let mut window = lock(&self.window);
+        queue.next_seq = lock(&self.marks).durable + 1;
+        let decided = window.refused();
+        drop(window);
+        decided.tell();
     }
 
     /// Wakes the keeper: something can be freed, or is needed.
@@ -246,6 +301,9 @@ impl Shared {
         for waiter in queue.waiters.drain(..) {
             waiter.reply.send(failed());
         }
+        // They look again, and learn it.
+        let decided = lock(&self.window).failed();
+        decided.tell();
     }
 
     /// Counts events that reached their end: acked ones in `ends` already. Makes room.

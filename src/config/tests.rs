@@ -187,11 +187,10 @@ fn mistakes_in_the_file() {
             ],
         ),
         (
-            "[ingest]\ndedup_window_events = 5",
-            &[
-                "relay.toml:2:1: there is no key ingest.dedup_window_events; the keys of [ingest] are listen, socket, socket_mode, allow_uids, \
-             full_timeout, ack, max_event_bytes, max_body_bytes, max_batch_events, max_connections, request_timeout",
-            ],
+            "[ingest]\ncolour = 5",
+            &["relay.toml:2:1: there is no key ingest.colour; the keys of [ingest] are listen, socket, socket_mode, allow_uids, \
+             full_timeout, ack, max_event_bytes, max_body_bytes, max_batch_events, dedup_window_events, max_connections, \
+             request_timeout"],
         ),
     ] {
         check_file(file, expect);

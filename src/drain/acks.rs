@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 /// Told of every event that Kafka has acknowledged. Must not block.
-pub type OnAcked = Box<dyn FnMut(&EventRef<'_>) + Send>;
+pub type OnAcked = Box<dyn FnMut(Seq, &EventRef<'_>) + Send>;
 
 /// The books, with the scratch space that makes a batch cost no allocation.
 pub(super) struct Acks {
@@ -82,6 +82,7 @@ impl Acks {
             self.stats.acked.add(source.ack(&self.seqs) as u64);
             self.stats.last_ack_ms.set(unix_ms);
             self.mark_partitions(source);
+            self.waiters.history().acked(self.delivered.iter().map(|(seq, place, _)| (*seq, place)), unix_ms);
             self.tell(now);
             self.seqs.clear();
         }
@@ -107,7 +108,7 @@ impl Acks {
                 self.waiters.acked(Receipt { seq, place });
             }
             if let (Some(notify), Some(event)) = (&mut self.on_acked, sent.event()) {
-                notify(&event);
+                notify(seq, &event);
             }
         }
     }

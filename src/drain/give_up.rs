@@ -35,7 +35,7 @@ impl<S: Source, F: SinkFactory, C: Clock> Drain<S, F, C> {
             none => {
                 tracing::warn!(events = suspects.count, from = %suspects.first, to = %suspects.last, reason = refusal.class.reason,
                     "Kafka refuses events for what they are: looking for which");
-                let _ = none.insert(Isolation::begin(suspects, now_ms));
+                *none = Some(Isolation::begin(suspects, now_ms));
                 self.line.isolating.reset();
                 Finding::Narrower
             }
@@ -67,18 +67,16 @@ impl<S: Source, F: SinkFactory, C: Clock> Drain<S, F, C> {
         let letter = {
             let there = self.line.feed.seek(&mut self.source).map_err(|error| unreadable(&error))?;
             let next = self.line.feed.current().map_err(|error| unreadable(&error))?;
-            match next.filter(|next| there && next.seq == culprit) {
-                Some(next) => DeadLetter {
-                    seq: next.seq.0,
-                    accepted_ms: next.accepted_ms,
-                    cause: self.cause(refusal),
-                    record: next.payload.slice(next.offset..next.offset + next.len),
-                },
+            let Some(next) = next.filter(|next| there && next.seq == culprit) else {
                 // Purged meanwhile, for instance: nothing is given up.
-                None => {
-                    self.line.feed.clear();
-                    return Ok(());
-                }
+                self.line.feed.clear();
+                return Ok(());
+            };
+            DeadLetter {
+                seq: next.seq.0,
+                accepted_ms: next.accepted_ms,
+                cause: self.cause(refusal),
+                record: next.payload.slice(next.offset..next.offset + next.len),
             }
         };
         // What was read on must be read again, from the first event that is not at its end then.

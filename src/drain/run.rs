@@ -216,8 +216,7 @@ impl<S: Source, F: SinkFactory, C: Clock> Drain<S, F, C> {
                 Filled::Empty => self.source.wait(IDLE),
                 Filled::Paused if idle && finishing => return LineEnd::Finished,
                 Filled::Paused if idle => self.clock.pause(&self.stop, IDLE),
-                Filled::Paused => {}
-                Filled::Burst | Filled::Closed => {}
+                Filled::Burst | Filled::Closed | Filled::Paused => {}
             }
         }
         LineEnd::Finished

@@ -2,12 +2,14 @@
 //!
 //! Deliberately absent: JSON. An event is scanned once, in ingest; from there on only spans into its bytes travel.
 
+mod fingerprint;
 #[cfg(test)]
 mod fuzz;
 mod record;
 
 use std::fmt;
 
+pub use fingerprint::{Fingerprint, body_hash, body_hash_of, id_hash};
 pub use record::{Batch, BatchBuilder, EventParts, Field, RecordError, Records};
 
 /// The position of an event in the buffer: strictly rising from 1, never reused within a buffer directory.

@@ -6,13 +6,17 @@
 //! fields:  id · type · source_type · source_id · traceparent
 //! ```
 //! Fields are spans into the value, so that nothing is stored or parsed twice; text that is not there verbatim (JSON escapes,
-//! headers) goes into `extra`. Varints are unsigned LEB128.
+//! headers) goes into `extra`. Varints are unsigned LEB128. Where the value is not what the client posted, the hash of that
+//! ([`super::Fingerprint`]) stands in the last 8 bytes of `extra`, to which no field points.
 //!
 //! Invariant: what [`BatchBuilder`] wrote, [`Records`] reads back identically; on any other bytes it returns an error, never panics.
 
 use super::EventRef;
+use super::fingerprint::{Fingerprint, body_hash, id_hash};
 
 const FIELDS: usize = 5;
+/// What the hash of a posted body takes in `extra`.
+const POSTED_LEN: usize = 8;
 
 /// Where the text of a field is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +55,7 @@ pub struct EventParts<'a> {
 #[derive(Debug, Default)]
 pub struct Batch {
     payload: Vec<u8>,
-    count: u32,
+    fingerprints: Vec<Fingerprint>,
     crc: u32,
 }
 
@@ -68,7 +72,33 @@ impl Batch {
 
     /// Number of events; at least 1 once built from any.
     pub fn count(&self) -> u32 {
-        self.count
+        // A payload of fewer than 4 GiB does not hold more.
+        u32::try_from(self.fingerprints.len()).unwrap_or(u32::MAX)
+    }
+
+    /// What each event is known by, in order.
+    pub fn fingerprints(&self) -> &[Fingerprint] {
+        &self.fingerprints
+    }
+
+    /// The batch without some of its events: `left_out` are their ascending positions.
+    #[must_use]
+    pub fn without(&self, left_out: &[usize]) -> Self {
+        let mut rest = Self { payload: Vec::with_capacity(self.payload.len()), ..Self::default() };
+        let mut left_out = left_out.iter().copied().peekable();
+        let mut records = Records::new(&self.payload);
+        for (position, fingerprint) in self.fingerprints.iter().enumerate() {
+            let from = records.offset();
+            if !matches!(records.next(), Some(Ok(_))) {
+                break;
+            }
+            if left_out.next_if_eq(&position).is_none() {
+                rest.payload.extend_from_slice(&self.payload[from..records.offset()]);
+                rest.fingerprints.push(*fingerprint);
+            }
+        }
+        rest.crc = crc32c::crc32c(&rest.payload);
+        rest
     }
 
     /// CRC-32C of the payload, computed by the caller's thread so that the committer need not.
@@ -81,13 +111,13 @@ impl Batch {
 #[derive(Debug, Default)]
 pub struct BatchBuilder {
     payload: Vec<u8>,
-    count: u32,
+    fingerprints: Vec<Fingerprint>,
 }
 
 impl BatchBuilder {
     /// A builder with room for about `bytes` of events.
     pub fn with_capacity(bytes: usize) -> Self {
-        Self { payload: Vec::with_capacity(bytes), count: 0 }
+        Self { payload: Vec::with_capacity(bytes), fingerprints: Vec::new() }
     }
 
     /// Bytes used so far.
@@ -97,13 +127,27 @@ impl BatchBuilder {
 
     /// Whether no event was pushed yet.
     pub fn is_empty(&self) -> bool {
-        self.count == 0
+        self.fingerprints.is_empty()
     }
 
-    /// Appends one event.
+    /// Appends one event that is stored as it was posted.
     pub fn push(&mut self, event: &EventParts<'_>) {
+        self.push_posted(event, None);
+    }
+
+    /// Appends one event; `posted` is the hash of what the client posted, where that is not the value.
+    pub fn push_posted(&mut self, event: &EventParts<'_>, posted: Option<u64>) {
+        let id = match event.id {
+            Field::Text(text) => id_hash(text),
+            Field::Span { offset, len } => {
+                id_hash(event.value.get(offset..offset + len).and_then(|id| std::str::from_utf8(id).ok()).unwrap_or_default())
+            }
+            Field::Absent => id_hash(""),
+        };
+        self.fingerprints.push(Fingerprint { id, body: posted.unwrap_or_else(|| body_hash(event.value)) });
         let fields = [event.id, event.kind, event.source_type, event.source_id, event.traceparent];
-        let extra_len: usize = fields.iter().map(|field| if let Field::Text(text) = field { text.len() } else { 0 }).sum();
+        let texts_len: usize = fields.iter().map(|field| if let Field::Text(text) = field { text.len() } else { 0 }).sum();
+        let extra_len = texts_len + posted.map_or(0, |_| POSTED_LEN);
         put_varint(&mut self.payload, event.value.len() as u64);
         put_varint(&mut self.payload, extra_len as u64);
         let mut extra_at = event.value.len();
@@ -127,18 +171,25 @@ impl BatchBuilder {
                 self.payload.extend_from_slice(text.as_bytes());
             }
         }
-        self.count += 1;
+        if let Some(posted) = posted {
+            self.payload.extend_from_slice(&posted.to_le_bytes());
+        }
     }
 
     /// Appends one record as it was stored before.
-    pub fn push_record(&mut self, record: &[u8]) {
+    ///
+    /// # Errors
+    /// [`RecordError`] when it is none.
+    pub fn push_record(&mut self, record: &[u8]) -> Result<(), RecordError> {
+        let (_, fingerprint) = Records::new(record).next_fingerprint().unwrap_or(Err(RecordError { offset: 0 }))?;
         self.payload.extend_from_slice(record);
-        self.count += 1;
+        self.fingerprints.push(fingerprint);
+        Ok(())
     }
 
     /// The finished batch, its checksum computed.
     pub fn finish(self) -> Batch {
-        Batch { crc: crc32c::crc32c(&self.payload), payload: self.payload, count: self.count }
+        Batch { crc: crc32c::crc32c(&self.payload), payload: self.payload, fingerprints: self.fingerprints }
     }
 }
 
@@ -171,6 +222,17 @@ impl<'a> Records<'a> {
     /// Byte offset of the next record.
     pub fn offset(&self) -> usize {
         self.offset
+    }
+
+    /// The next record, with what its event is known by.
+    pub fn next_fingerprint(&mut self) -> Option<Result<(EventRef<'a>, Fingerprint), RecordError>> {
+        let offset = self.offset;
+        let event = match self.next()? {
+            Ok(event) => event,
+            Err(error) => return Some(Err(error)),
+        };
+        let body = posted_of(self.payload, offset).unwrap_or_else(|| body_hash(event.value));
+        Some(Ok((event, Fingerprint { id: id_hash(event.id), body })))
     }
 
     fn decode(&mut self) -> Option<EventRef<'a>> {
@@ -214,6 +276,22 @@ impl<'a> Iterator for Records<'a> {
         }
         Some(decoded)
     }
+}
+
+/// The hash that stands behind the texts of the record at `at`, which decodes.
+fn posted_of(payload: &[u8], mut at: usize) -> Option<u64> {
+    let value_len = take_varint(payload, &mut at)?;
+    let extra_len = take_varint(payload, &mut at)?;
+    let mut texts_len = 0;
+    for _ in 0..FIELDS {
+        let len = take_varint(payload, &mut at)?;
+        if len > 0 && take_varint(payload, &mut at)? >= value_len {
+            texts_len += len;
+        }
+    }
+    let end = at.checked_add(value_len)?.checked_add(extra_len)?;
+    let posted = payload.get(..end)?.last_chunk::<POSTED_LEN>()?;
+    (extra_len == texts_len + POSTED_LEN).then(|| u64::from_le_bytes(*posted))
 }
 
 fn put_varint(out: &mut Vec<u8>, mut value: u64) {
@@ -273,6 +351,38 @@ mod tests {
                 let expected = format!("{id}{value}");
                 prop_assert_eq!(event.value, expected.as_bytes());
             }
+        }
+
+        // Goal: an event is known again by what was posted, also when it is read back from disk, and also next to others that are taken
+        // out.
+        #[test]
+        fn is_known_again(events in prop::collection::vec(("[a-z]{1,20}", ".{0,60}", prop::option::of(any::<u64>()), any::<bool>()), 1..12)) {
+            let mut builder = BatchBuilder::default();
+            for (id, text, posted, inside) in &events {
+                let value = format!("{id}{text}");
+                builder.push_posted(&EventParts {
+                    value: value.as_bytes(),
+                    id: if *inside { Field::Span { offset: 0, len: id.len() } } else { Field::Text(id) },
+                    kind: Field::Text("t"),
+                    source_type: Field::Text(text),
+                    source_id: Field::Text(id),
+                    traceparent: Field::Absent,
+                }, *posted);
+            }
+            let batch = builder.finish();
+            let read = |batch: &Batch| {
+                let mut records = Records::new(batch.payload());
+                std::iter::from_fn(|| records.next_fingerprint()).map(|read| read.unwrap().1).collect::<Vec<_>>()
+            };
+            prop_assert_eq!(read(&batch), batch.fingerprints());
+            for ((id, text, posted, _), found) in events.iter().zip(batch.fingerprints()) {
+                prop_assert_eq!(*found, Fingerprint::new(id, posted.unwrap_or_else(|| body_hash(format!("{id}{text}").as_bytes()))));
+            }
+            let left_out: Vec<usize> = (0..events.len()).step_by(2).collect();
+            let rest = batch.without(&left_out);
+            let kept: Vec<_> = batch.fingerprints().iter().skip(1).step_by(2).copied().collect();
+            prop_assert_eq!(read(&rest), kept.clone());
+            prop_assert_eq!((rest.fingerprints(), rest.crc()), (&kept[..], crc32c::crc32c(rest.payload())));
         }
 
         // Goal: bytes that are no record are an error, never a panic or an endless loop.

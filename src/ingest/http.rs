@@ -1,4 +1,4 @@
-//! What happens between a request's head and its reply. One route: `POST /v1/events`.
+//! What happens between a request's head and its reply. Two routes: `POST /v1/events`, and `GET /v1/events/{id}` for its receipt.
 //!
 //! ```text
 //! query ─▶ media type ─▶ body (memory, time, size) ─▶ decode ─▶ append (room, sync) ─▶ [Kafka's ack] ─▶ reply
@@ -15,9 +15,10 @@ use super::problem::{Kind, Problem};
 use super::query::Query;
 use super::reply::{Acceptance, Ids};
 use super::stats::{EventResult, IngestStats};
-use super::{media, trace};
+use super::{media, receipt, trace};
 use crate::buffer::{AppendError, AppendOptions, Appended};
 use crate::config::{AckLevel, IngestConfig, Template};
+use crate::event::Seq;
 use crate::lifecycle::Receipt;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response};
@@ -99,13 +100,32 @@ impl<A: Append> Api<A> {
         B: Body<Data = Bytes> + Unpin,
     {
         let path = request.uri().path();
+        if let Some(id) = path.strip_prefix("/v1/events/").filter(|id| !id.is_empty()) {
+            return Ok(self.receipt(id, request.method()));
+        }
         if path != "/v1/events" {
-            return Err(Problem::new(Kind::NOT_FOUND, format!("there is nothing at {path:?}; events go to POST /v1/events")));
+            return Err(Problem::new(
+                Kind::NOT_FOUND,
+                format!("there is nothing at {path:?}; events go to POST /v1/events, a receipt is at GET /v1/events/ID"),
+            ));
         }
         if request.method() != Method::POST {
             return Err(Problem::new(Kind::METHOD, "events are sent with POST").allowing("POST"));
         }
         self.post_events(request).await
+    }
+
+    /// What became of an event.
+    fn receipt(&self, id: &str, method: &Method) -> Response<Full<Bytes>> {
+        if method != Method::GET {
+            let problem = Problem::new(Kind::METHOD, "a receipt is read with GET; events go to POST /v1/events");
+            return problem.allowing("GET").into_response();
+        }
+        let (id, history) = (receipt::id_in(id), self.appender.history());
+        match self.appender.find(&id).and_then(|seq| Some((seq, history.get(seq)?))) {
+            Some((seq, fate)) => receipt::response(&id, seq, &fate),
+            None => receipt::unknown(&id, history.limit()).into_response(),
+        }
     }
 
     async fn post_events<B>(&self, request: Request<B>) -> Result<Response<Full<Bytes>>, Problem>
@@ -129,11 +149,12 @@ impl<A: Append> Api<A> {
         let appended = self.appender.append(batch, options).await;
         let appended = appended.inspect_err(|error| self.stats.count_events(result_of(error), events))?;
         self.stats.append_seconds.observe(start.elapsed());
-        self.stats.count_events(EventResult::Accepted, events);
+        self.stats.count_events(EventResult::Accepted, appended.count);
+        self.stats.count_events(EventResult::Duplicate, events - appended.count);
         drop(share);
 
         let receipts = match receipts {
-            Some(receipts) => self.wait_for_kafka(receipts, start + wish.kafka.saturating_sub(waited), appended).await,
+            Some(receipts) => self.wait_for_kafka(receipts, start + wish.kafka.saturating_sub(waited), &appended).await,
             None => None,
         };
         let receipts = receipts.as_deref().map(|receipts| (receipts, &ids));
@@ -159,16 +180,32 @@ impl<A: Append> Api<A> {
         &self,
         receipts: oneshot::Receiver<Vec<Receipt>>,
         deadline: Instant,
-        appended: Appended,
+        appended: &Appended,
     ) -> Option<Vec<Receipt>> {
         let mut stopping = self.stopping.clone();
-        let received = tokio::select! {
+        tokio::select! {
             biased;
-            received = receipts => received.ok(),
+            received = self.receipts(receipts, appended) => received,
             () = tokio::time::sleep_until(deadline.into()) => None,
             _ = stopping.wait_for(|stopping| *stopping) => None,
-        };
-        received.filter(|receipts| receipts.len() == appended.count as usize)
+        }
+    }
+
+    /// The receipts of all events by position: of those that were stored now as they come, of the others as they are known.
+    async fn receipts(&self, receipts: oneshot::Receiver<Vec<Receipt>>, appended: &Appended) -> Option<Vec<Receipt>> {
+        let stored = if appended.count == 0 { Vec::new() } else { receipts.await.ok()? };
+        if stored.len() != appended.count as usize {
+            return None;
+        }
+        if appended.repeats.is_empty() {
+            return Some(stored);
+        }
+        let repeats: Vec<Seq> = appended.repeats.iter().map(|repeat| repeat.seq).collect();
+        let mut known = stored;
+        known.extend(self.appender.history().receipts(&repeats).await?);
+        known.sort_unstable_by_key(|receipt| receipt.seq);
+        let of = |seq| Some(known[known.binary_search_by_key(&seq, |receipt: &Receipt| receipt.seq).ok()?].clone());
+        appended.seqs().map(of).collect()
     }
 }
 
@@ -176,6 +213,7 @@ fn result_of(error: &AppendError) -> EventResult {
     match error {
         AppendError::Full(_) => EventResult::Full,
         AppendError::TooLarge { .. } => EventResult::Invalid,
+        AppendError::Conflict(_) => EventResult::Conflict,
         AppendError::ShuttingDown | AppendError::StorageFailed { .. } => EventResult::Failed,
     }
 }

@@ -1,13 +1,15 @@
 //! Stage 1: applications hand events in.
 //!
 //! `POST /v1/events` on loopback TCP and a Unix socket, HTTP/1.1 and HTTP/2 with prior knowledge. A request is one atomic unit: all
-//! of its events are stored or none.
+//! of its events are stored or none. One that was stored before is not stored again, and counted as a duplicate. `GET /v1/events/{id}`
+//! tells what became of one.
 //!
 //! | reply | when |
 //! |---|---|
 //! | 202 | durable in the buffer (`"ack":"buffered"`) |
 //! | 200 | `ack=kafka` was asked for and reached in time; otherwise 202, it is durable and will be delivered |
 //! | 400 · 413 · 415 · 422 | malformed · too large · wrong type · a field is wrong |
+//! | 409 | an id that is known, with another body |
 //! | 404 · 405 · 408 | another path · another method · the body took too long |
 //! | 503 + `Retry-After` | buffer full past the timeout, too many requests in progress, shutting down, storage failed |
 //!
@@ -34,6 +36,7 @@ mod parking;
 mod problem;
 mod query;
 mod quiet;
+mod receipt;
 mod refusal;
 mod reply;
 mod socket;

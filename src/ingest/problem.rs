@@ -35,6 +35,7 @@ kinds! {
     TOO_SLOW = "too-slow", REQUEST_TIMEOUT, "The request took too long to arrive";
     TOO_LARGE = "too-large", PAYLOAD_TOO_LARGE, "The request is too large";
     MEDIA = "unsupported-media-type", UNSUPPORTED_MEDIA_TYPE, "The content type is not supported";
+    ID_CONFLICT = "id-conflict", CONFLICT, "An id is another event's";
     INVALID = "invalid", UNPROCESSABLE_ENTITY, "Fields are wrong";
     EMPTY = "empty", UNPROCESSABLE_ENTITY, "There is no event";
     FULL = "buffer-full", SERVICE_UNAVAILABLE, "The buffer is full";

@@ -5,7 +5,7 @@ use super::decode::{DecodeError, FieldError};
 use super::media::MediaError;
 use super::problem::{Fullness, Kind, Problem};
 use super::query::QueryError;
-use crate::buffer::{AppendError, FullDetail};
+use crate::buffer::{AppendError, Conflict, FullDetail};
 use std::time::Duration;
 
 /// `Retry-After` when nobody can tell how long: while nothing drains, or the relay is restarting.
@@ -68,10 +68,20 @@ impl From<AppendError> for Problem {
                 Self::new(Kind::FULL, detail).with_fullness(Fullness::from(*full)).retry_after(after)
             }
             AppendError::TooLarge { .. } => Self::new(Kind::TOO_LARGE, detail),
+            AppendError::Conflict(conflicts) => {
+                let errors: Vec<_> = conflicts.iter().map(field_error).collect();
+                let total = errors.len() as u64;
+                Self::new(Kind::ID_CONFLICT, detail).with_errors(errors, total)
+            }
             AppendError::ShuttingDown => Self::new(Kind::SHUTTING_DOWN, detail).retry_after(RETRY_UNKNOWN),
             AppendError::StorageFailed { .. } => Self::new(Kind::STORAGE_FAILED, detail).retry_after(RETRY_MAX),
         }
     }
+}
+
+fn field_error(conflict: &Conflict) -> FieldError {
+    let index = u32::try_from(conflict.position).unwrap_or(u32::MAX);
+    FieldError { index, field: "id", problem: conflict.to_string().into() }
 }
 
 impl From<FullDetail> for Fullness {
@@ -117,6 +127,7 @@ mod tests {
         for (error, status) in [
             (full(None), 503),
             (AppendError::TooLarge { bytes: 2, max: 1 }, 413),
+            (AppendError::Conflict(vec![Conflict { position: 3, accepted_as: None }]), 409),
             (AppendError::ShuttingDown, 503),
             (AppendError::StorageFailed { reason: "EIO".into() }, 503),
         ] {

@@ -2,7 +2,7 @@
 
 use super::json_text::push_string;
 use crate::buffer::Appended;
-use crate::event::{Batch, Records, Seq};
+use crate::event::{Batch, Records};
 use crate::lifecycle::Receipt;
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
@@ -45,7 +45,7 @@ pub(super) struct Acceptance<'a> {
     pub appended: Appended,
     /// The ids of all events by position, when the relay made any of them.
     pub made_ids: Option<&'a Ids>,
-    /// Where Kafka put the events and what their ids are, when it was waited for and came in time.
+    /// Where Kafka put the events, by position, and what their ids are, when it was waited for and came in time.
     pub receipts: Option<(&'a [Receipt], &'a Ids)>,
 }
 
@@ -59,11 +59,11 @@ impl Acceptance<'_> {
     }
 
     fn body(&self) -> String {
-        let Appended { first_seq, count, durable } = self.appended;
-        let last_seq = Seq(first_seq.0 + u64::from(count.saturating_sub(1)));
+        let Appended { first_seq, count, durable, ref repeats } = self.appended;
+        let (last_seq, duplicates) = (self.appended.last_seq(), repeats.len());
         let ack = if self.receipts.is_some() { "kafka" } else { "buffered" };
         let mut out = format!(
-            r#"{{"accepted":{count},"duplicates":0,"first_seq":{first_seq},"last_seq":{last_seq},"ack":"{ack}","durable":{durable}"#
+            r#"{{"accepted":{count},"duplicates":{duplicates},"first_seq":{first_seq},"last_seq":{last_seq},"ack":"{ack}","durable":{durable}"#
         );
         if let Some(ids) = self.made_ids {
             out.push_str(",\"ids\":");
@@ -73,17 +73,16 @@ impl Acceptance<'_> {
         }
         if let Some((receipts, ids)) = self.receipts {
             out.push_str(",\"receipts\":");
-            push_list(&mut out, receipts, |out, receipt| push_receipt(out, receipt, first_seq, ids));
+            push_list(&mut out, receipts.iter().zip(ids.iter()), |out, (receipt, id)| push_receipt(out, receipt, id));
         }
         out.push('}');
         out
     }
 }
 
-fn push_receipt(out: &mut String, receipt: &Receipt, first_seq: Seq, ids: &Ids) {
-    let index = usize::try_from(receipt.seq.0.saturating_sub(first_seq.0)).unwrap_or(usize::MAX);
+fn push_receipt(out: &mut String, receipt: &Receipt, id: &str) {
     out.push_str("{\"id\":");
-    push_string(out, ids.get(index).unwrap_or_default());
+    push_string(out, id);
     let Receipt { seq, place } = receipt;
     out.extend([",\"seq\":", &seq.to_string(), ",\"topic\":"]);
     push_string(out, &place.topic);
@@ -104,7 +103,7 @@ fn push_list<T>(out: &mut String, items: impl IntoIterator<Item = T>, mut push: 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{BatchBuilder, EventParts, Field, Place};
+    use crate::event::{BatchBuilder, EventParts, Field, Place, Seq};
 
     fn ids(texts: &[&str]) -> Ids {
         let mut builder = BatchBuilder::default();
@@ -122,7 +121,7 @@ mod tests {
         Ids::of(&builder.finish())
     }
 
-    const APPENDED: Appended = Appended { first_seq: Seq(41), count: 2, durable: true };
+    const APPENDED: Appended = Appended { first_seq: Seq(41), count: 2, durable: true, repeats: Vec::new() };
 
     // Goal: the reply has exactly the shape of the contract.
     #[test]

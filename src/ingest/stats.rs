@@ -5,8 +5,9 @@ use crate::lifecycle::{Counter, Gauge, Histogram};
 /// The closed set of `ingest_requests_total{code}`.
 pub const CODES: [u16; 12] = [200, 202, 400, 404, 405, 408, 409, 413, 415, 422, 500, 503];
 
-/// The closed set of `ingest_events_total{result}`: stored, refused for want of room, refused as invalid, failed (storage, shutdown).
-pub const RESULTS: [&str; 4] = ["accepted", "full", "invalid", "failed"];
+/// The closed set of `ingest_events_total{result}`: stored, refused for want of room, refused as invalid, failed (storage, shutdown),
+/// there before, refused because an id was another event's.
+pub const RESULTS: [&str; 6] = ["accepted", "full", "invalid", "failed", "duplicate", "conflict"];
 
 /// Counters of the stage.
 #[derive(Debug, Default)]
@@ -30,6 +31,8 @@ pub(super) enum EventResult {
     Full,
     Invalid,
     Failed,
+    Duplicate,
+    Conflict,
 }
 
 impl IngestStats {
@@ -62,6 +65,8 @@ mod tests {
             (EventResult::Full, "full"),
             (EventResult::Invalid, "invalid"),
             (EventResult::Failed, "failed"),
+            (EventResult::Duplicate, "duplicate"),
+            (EventResult::Conflict, "conflict"),
         ] {
             stats.count_events(result, 1);
             assert_eq!(RESULTS[result as usize], label);

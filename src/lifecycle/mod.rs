@@ -10,12 +10,14 @@
 //! buffer's space accounting, the ends by the watermark: three independent books, so the check can fail.
 
 mod heartbeat;
+mod history;
 mod meter;
 mod receipts;
 
 use serde::{Deserialize, Serialize};
 
 pub use heartbeat::{Heartbeat, Heartbeats};
+pub use history::{Fate, History, Stage};
 pub use meter::{BUCKET_BOUNDS_SECONDS, Counter, Gauge, Histogram, HistogramSnapshot};
 pub use receipts::{AckWaiters, Receipt, ReceiptWaiter};
 

@@ -3,6 +3,7 @@
 //! Invariant: a waiter is registered before its events can be leased, so an ack never comes too early to be seen.
 //! Bounded by the number of requests in flight; a request that gave up leaves an entry that its acks, or another end of its events, remove.
 
+use super::History;
 use crate::event::{Place, Seq};
 use crate::sync::{AtomicU64, Mutex, Ordering};
 use std::collections::BTreeMap;
@@ -28,15 +29,26 @@ struct Pending {
     reply: oneshot::Sender<Vec<Receipt>>,
 }
 
-/// All requests that wait for Kafka.
+/// All requests that wait for Kafka, and what became of the newest events.
 #[derive(Debug, Default)]
 pub struct AckWaiters {
+    history: History,
     /// Number of entries, so that the drain pays one load per ack when nobody waits.
     waiting: AtomicU64,
     pending: Mutex<BTreeMap<u64, Pending>>,
 }
 
 impl AckWaiters {
+    /// With a history of the newest `events`: in so many a repeated id is known.
+    pub fn remembering(events: usize) -> Self {
+        Self { history: History::of(events), ..Self::default() }
+    }
+
+    /// What became of the newest events.
+    pub fn history(&self) -> &History {
+        &self.history
+    }
+
     /// Registers a request whose `count` events start at `first`.
     pub fn register(&self, first: Seq, count: u32, reply: oneshot::Sender<Vec<Receipt>>) {
         let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
@@ -49,8 +61,9 @@ impl AckWaiters {
         self.waiting.load(Ordering::Acquire) > 0
     }
 
-    /// Tells that the events of an inclusive range will never be in Kafka: whoever waits for one of them need not wait any longer.
+    /// Tells that an operator gave up the events of an inclusive range: whoever waits for one of them need not wait any longer.
     pub fn given_up(&self, from: Seq, to: Seq) {
+        self.history.purged(from, to);
         let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
         pending.retain(|first, entry| *first > to.0 || first + entry.count as u64 <= from.0);
         self.waiting.store(pending.len() as u64, Ordering::Release);

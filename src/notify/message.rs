@@ -1,7 +1,7 @@
 //! Channel and payload of a notification; pure.
 
 use crate::config::Template;
-use crate::event::EventRef;
+use crate::event::{EventRef, Seq};
 
 /// What an allocation and a place in the queue cost beside the text, in bytes (the entry itself and the allocator's share).
 const ENTRY_BYTES: usize = size_of::<Notification>() + 16;
@@ -12,6 +12,8 @@ const FRAME_BYTES: usize = r#"{"id":"","type":"","source_id":""}"#.len();
 /// A notification ready to be published. Channel and message share one allocation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Notification {
+    /// The event's.
+    pub(super) seq: Seq,
     text: String,
     channel_len: usize,
 }
@@ -55,7 +57,7 @@ impl Composer {
     }
 
     /// The notification of an event.
-    pub(super) fn compose(&self, event: &EventRef<'_>) -> Notification {
+    pub(super) fn compose(&self, seq: Seq, event: &EventRef<'_>) -> Notification {
         let EventRef { id, kind, source_type, source_id, .. } = *event;
         // Enough for the usual template and no escapes, so that the text is allocated once; otherwise it grows.
         let in_channel = self.channel_text_len + source_type.len() + source_id.len();
@@ -67,7 +69,7 @@ impl Composer {
             push_escaped(&mut text, value);
         }
         text.push_str("\"}");
-        Notification { text, channel_len }
+        Notification { seq, text, channel_len }
     }
 }
 
@@ -120,7 +122,7 @@ pub(super) mod tests {
     // Goal: the channel and the message are exactly what the contract shows, key order included.
     #[test]
     fn looks_like_the_contract() {
-        let made = composer().compose(&event("e-1", "42"));
+        let made = composer().compose(Seq(1), &event("e-1", "42"));
         assert_eq!(made.channel(), "events:user:42");
         assert_eq!(made.message(), r#"{"id":"e-1","type":"created","source_id":"42"}"#);
     }
@@ -128,7 +130,7 @@ pub(super) mod tests {
     // Goal: the usual notification costs one allocation of the right size.
     #[test]
     fn allocates_once() {
-        let made = composer().compose(&event("0192d2f4-7d3e-7c3a-9d70-1f2e3d4c5b6a", "user-123"));
+        let made = composer().compose(Seq(1), &event("0192d2f4-7d3e-7c3a-9d70-1f2e3d4c5b6a", "user-123"));
         assert_eq!(made.footprint() - ENTRY_BYTES, made.len());
     }
 
@@ -148,7 +150,7 @@ pub(super) mod tests {
         #[test]
         fn same_bytes_as_serde_json(id in any::<String>(), kind in any::<String>(), source in "[\\x00-\\x7fé𝄞\u{2028}]{0,40}") {
             let event = EventRef { id: &id, kind: &kind, source_type: "t", source_id: &source, traceparent: None, value: b"" };
-            let made = composer().compose(&event);
+            let made = composer().compose(Seq(1), &event);
             let quoted = |text: &str| serde_json::to_string(text).unwrap();
             let expected = format!(r#"{{"id":{},"type":{},"source_id":{}}}"#, quoted(&id), quoted(&kind), quoted(&source));
             prop_assert_eq!(made.message(), expected);

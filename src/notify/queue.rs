@@ -9,7 +9,7 @@
 
 use super::message::{Composer, Notification};
 use super::stats::{DropReason, NotifyStats};
-use crate::event::EventRef;
+use crate::event::{EventRef, Seq};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -94,9 +94,9 @@ impl NotifyQueue {
     }
 
     /// Hands over an event that Kafka has acknowledged.
-    pub fn acked(&self, event: &EventRef<'_>) {
+    pub fn acked(&self, seq: Seq, event: &EventRef<'_>) {
         let Some(shared) = &self.shared else { return };
-        let notification = shared.composer.compose(event);
+        let notification = shared.composer.compose(seq, event);
         let mut state = shared.state();
         if state.closed {
             shared.stats.dropped(DropReason::Shutdown).add(1);
@@ -197,7 +197,7 @@ mod tests {
     fn drops_the_oldest_by_count() {
         let (queue, waiting, stats) = sized(3);
         for id in ["1", "2", "3", "4", "5"] {
-            queue.acked(&event(id, "s"));
+            queue.acked(Seq(1), &event(id, "s"));
         }
         assert_eq!(stats.dropped(DropReason::QueueFull).get(), 2);
         assert_eq!(stats.queued.get(), 3);
@@ -211,7 +211,7 @@ mod tests {
         let (queue, waiting, stats) = sized(usize::MAX);
         let long = "x".repeat(64 << 10);
         for _ in 0..400 {
-            queue.acked(&event(&long, "s"));
+            queue.acked(Seq(1), &event(&long, "s"));
             assert!(waiting.shared.state().bytes <= MAX_BYTES);
         }
         let kept = take_all(&waiting).len() as u64;
@@ -225,7 +225,7 @@ mod tests {
     fn usual_notifications_fit() {
         let (queue, _waiting, stats) = sized(100_000);
         for _ in 0..100_000 {
-            queue.acked(&event("0192d2f4-7d3e-7c3a-9d70-1f2e3d4c5b6a", "user-123"));
+            queue.acked(Seq(1), &event("0192d2f4-7d3e-7c3a-9d70-1f2e3d4c5b6a", "user-123"));
         }
         assert_eq!((stats.dropped_total(), stats.queued.get()), (0, 100_000));
     }
@@ -234,10 +234,10 @@ mod tests {
     #[test]
     fn keeps_nothing_when_nothing_fits() {
         let (queue, waiting, stats) = sized(0);
-        queue.acked(&event("1", "s"));
+        queue.acked(Seq(1), &event("1", "s"));
         assert_eq!((take_all(&waiting).len(), stats.dropped_total()), (0, 1));
         let (queue, waiting, stats) = sized(10);
-        queue.acked(&event(&"x".repeat(MAX_BYTES), "s"));
+        queue.acked(Seq(1), &event(&"x".repeat(MAX_BYTES), "s"));
         assert_eq!((take_all(&waiting).len(), stats.dropped_total()), (0, 1));
     }
 
@@ -247,7 +247,7 @@ mod tests {
         let (queue, waiting, _stats) = sized(10_000);
         let mut batch = Vec::new();
         for _ in 0..600 {
-            queue.acked(&event("1", "s"));
+            queue.acked(Seq(1), &event("1", "s"));
         }
         waiting.take(&mut batch, BATCH_MAX);
         assert_eq!(batch.len(), BATCH_MAX);
@@ -255,12 +255,12 @@ mod tests {
         assert_eq!(batch.len(), 600 - BATCH_MAX);
         let long = "x".repeat(BATCH_BYTES * 2 / 3);
         for id in [long.as_str(), "y", &long] {
-            queue.acked(&event(id, "s"));
+            queue.acked(Seq(1), &event(id, "s"));
         }
         waiting.take(&mut batch, BATCH_MAX);
         assert_eq!(batch.len(), 2);
         let huge = "x".repeat(BATCH_BYTES * 2);
-        queue.acked(&event(&huge, "s"));
+        queue.acked(Seq(1), &event(&huge, "s"));
         waiting.take(&mut batch, BATCH_MAX);
         waiting.take(&mut batch, BATCH_MAX);
         assert_eq!(batch.len(), 1, "larger than a batch, and taken all the same");
@@ -271,7 +271,7 @@ mod tests {
     async fn wakes_for_the_first() {
         let (queue, waiting, _stats) = sized(10);
         assert!(timeout(Duration::from_secs(60), waiting.ready()).await.is_err());
-        let pusher = std::thread::spawn(move || queue.acked(&event("1", "s")));
+        let pusher = std::thread::spawn(move || queue.acked(Seq(1), &event("1", "s")));
         waiting.ready().await;
         assert!(pusher.join().is_ok());
         assert!(!waiting.is_empty());
@@ -282,7 +282,7 @@ mod tests {
     async fn keeps_order_under_concurrency() {
         const COUNT: usize = 20_000;
         let (queue, waiting, _stats) = sized(COUNT);
-        let pusher = std::thread::spawn(move || (0..COUNT).for_each(|n| queue.acked(&event(&n.to_string(), "s"))));
+        let pusher = std::thread::spawn(move || (0..COUNT).for_each(|n| queue.acked(Seq(1), &event(&n.to_string(), "s"))));
         let mut seen = Vec::new();
         while seen.len() < COUNT {
             waiting.ready().await;
@@ -296,9 +296,9 @@ mod tests {
     #[test]
     fn closed_means_counted() {
         let (queue, waiting, stats) = sized(10);
-        queue.acked(&event("1", "s"));
+        queue.acked(Seq(1), &event("1", "s"));
         waiting.close();
-        queue.acked(&event("2", "s"));
+        queue.acked(Seq(1), &event("2", "s"));
         assert_eq!(stats.dropped(DropReason::Shutdown).get(), 2);
         assert!(waiting.is_empty());
     }
@@ -306,6 +306,6 @@ mod tests {
     // Goal: without redis.url the drain's call does nothing at all.
     #[test]
     fn off_is_free() {
-        NotifyQueue::disabled().acked(&event("1", "s"));
+        NotifyQueue::disabled().acked(Seq(1), &event("1", "s"));
     }
 }

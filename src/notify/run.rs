@@ -7,6 +7,7 @@ use super::stats::{DropReason, NotifyStats};
 use super::stop::Stop;
 use super::worker::Worker;
 use crate::config::{NotifyMode, Placeholder, RedisConfig, Template, TemplateError};
+use crate::lifecycle::AckWaiters;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -40,6 +41,8 @@ struct On {
     target: RedisTarget,
     waiting: Waiting,
     stats: Arc<NotifyStats>,
+    /// Told what Redis took.
+    acks: Option<Arc<AckWaiters>>,
 }
 
 /// What the stage did, for the log line of the shutdown.
@@ -65,7 +68,16 @@ impl Notify {
         let target = RedisTarget::parse(url).map_err(BuildError::Url)?;
         let stats = Arc::new(NotifyStats::default());
         let (queue, waiting) = queue(Composer::new(channel(config)?), config.queue as usize, Arc::clone(&stats));
-        Ok((Self { on: Some(On { target, waiting, stats }) }, queue))
+        Ok((Self { on: Some(On { target, waiting, stats, acks: None }) }, queue))
+    }
+
+    /// Tells the history of the newest events what Redis took.
+    #[must_use]
+    pub fn telling(mut self, acks: Arc<AckWaiters>) -> Self {
+        if let Some(on) = &mut self.on {
+            on.acks = Some(acks);
+        }
+        self
     }
 
     /// The stage's counters; `None` when notifications are off.
@@ -76,12 +88,12 @@ impl Notify {
     /// Publishes until `stop` resolves, then what still waits until the deadline that `stop` gave (see [`LAST_WORDS`]); the rest is
     /// counted as dropped. Ends by the deadline whatever Redis does, and at once when there is nothing left.
     pub async fn run(self, stop: impl Future<Output = Instant> + Send) -> NotifyReport {
-        let Some(On { target, waiting, stats }) = self.on else {
+        let Some(On { target, waiting, stats, acks }) = self.on else {
             let _deadline = stop.await;
             return NotifyReport::default();
         };
         tracing::info!(redis = target.address(), "notifications are on");
-        Worker::new(target, waiting, Arc::clone(&stats), fastrand::u64(..)).run(Stop::new(stop)).await;
+        Worker::new(target, waiting, Arc::clone(&stats), fastrand::u64(..)).telling(acks).run(Stop::new(stop)).await;
         NotifyReport {
             published: stats.published.get(),
             dropped: stats.dropped_total(),

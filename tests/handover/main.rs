@@ -11,11 +11,13 @@
 
 // What `src/buffer` names of the crate.
 use dualstream::{config, error, event};
+// What `receipts` names of its own part.
+use dualstream::lifecycle::History;
 
 /// The crate's, but for what the drain and the committer hand to each other.
 mod lifecycle {
-    pub use crate::receipts::{AckWaiters, Receipt, ReceiptWaiter};
-    pub use dualstream::lifecycle::*;
+    pub(crate) use crate::receipts::{AckWaiters, Receipt, ReceiptWaiter};
+    pub(crate) use dualstream::lifecycle::*;
 }
 
 #[path = "../../src/lifecycle/receipts.rs"]

@@ -19,6 +19,7 @@ mod flow;
 mod full;
 mod input;
 mod kernel;
+mod once;
 mod ops;
 mod outage;
 mod redis_trouble;

@@ -4,7 +4,7 @@ use crate::chance::{Chance, mix};
 use crate::disk::{Disk, Moment, Opens, World};
 use crate::life::book::{Book, Expect};
 use crate::life::script::{Life, Style};
-use crate::life::verify::{Seen, after_a_crash, goes_on};
+use crate::life::verify::{Seen, after_a_crash, goes_on, known_once};
 use crate::life::{ROOMY, Relay, config};
 use crate::proof::{Line, Scope, Tally, run};
 use crate::told;
@@ -209,6 +209,7 @@ fn reopen(disk: &Disk, book: &Book, expect: &Expect) -> Result<(Relay, Seen), St
     let _ = told::take();
     let mut relay = Relay::open(disk, &config()).map_err(|error| format!("does not open: {error:?}"))?;
     let seen = after_a_crash(book, expect, &mut relay, disk)?;
+    known_once(book, expect, &seen, &relay)?;
     match told::take().first() {
         Some(said) => Err(format!("an alarm where nothing rotted: {}", said.text)),
         None => Ok((relay, seen)),

@@ -30,6 +30,10 @@ pub struct Posted {
     pub bytes: usize,
     pub poison: Option<Poison>,
     pub answer: Answer,
+    /// Requests with it that have no answer: it may be stored.
+    unheard: u32,
+    /// It was sent more than once, or with one that was: its request may have had to wait for an earlier one, and others came before it.
+    pub is_repeated: bool,
 }
 
 #[derive(Default)]
@@ -59,6 +63,8 @@ pub struct Book {
     pub tellings: u64,
     pub bookings: u64,
     pub repeats: u64,
+    /// Events that were answered as known.
+    pub repeats_known: u64,
 }
 
 impl Posted {
@@ -91,12 +97,41 @@ impl Book {
         assert!(before.is_none_or(|before| before == number), "seq {seq} was event e{before:?} and is now e{number}");
     }
 
+    /// A client makes a new event; its number.
+    pub fn post_new(&mut self, source: u64, bytes: usize, poison: Option<Poison>, is_among_repeats: bool) -> u64 {
+        self.posted.push(Posted { source, bytes, poison, answer: Answer::None, unheard: 1, is_repeated: is_among_repeats });
+        self.posted.len() as u64 - 1
+    }
+
+    /// A client sends one of its newest events again; its number.
+    pub fn post_again(&mut self, back: u64) -> u64 {
+        let number = (self.posted.len() as u64 - 1).saturating_sub(back);
+        let posted = &mut self.posted[usize::try_from(number).expect("few")];
+        posted.unheard += 1;
+        posted.is_repeated = true;
+        if posted.answer == Answer::Refused {
+            posted.answer = Answer::None;
+        }
+        number
+    }
+
+    /// A request has its answer.
     pub fn answered(&mut self, numbers: &[u64], answer: &Result<Appended, AppendError>) {
-        for (n, number) in (0_u64..).zip(numbers) {
-            let at = usize::try_from(*number).expect("few");
-            self.posted[at].answer = if answer.is_ok() { Answer::Stored } else { Answer::Refused };
-            if let Ok(appended) = answer {
-                self.seen(appended.first_seq.0 + n, *number);
+        assert!(!matches!(answer, Err(AppendError::Conflict(_))), "the same event is no conflict: {answer:?}");
+        if let Ok(appended) = answer {
+            assert_eq!(appended.seqs().count(), numbers.len(), "a seq for each event: {appended:?}");
+            self.repeats_known += appended.repeats.len() as u64;
+            for (seq, number) in appended.seqs().zip(numbers) {
+                self.seen(seq.0, *number);
+            }
+        }
+        for number in numbers {
+            let posted = &mut self.posted[usize::try_from(*number).expect("few")];
+            posted.unheard -= 1;
+            if answer.is_ok() {
+                posted.answer = Answer::Stored;
+            } else if posted.answer == Answer::None && posted.unheard == 0 {
+                posted.answer = Answer::Refused;
             }
         }
     }

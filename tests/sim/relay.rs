@@ -1,6 +1,6 @@
 //! The buffer of one life, its two loops in single turns, and the clients that append to it.
 
-use super::book::{Answer, Book, Poison, Posted};
+use super::book::{Book, Poison, Posted};
 use super::kafka::Kafka;
 use super::style::{Style, happens};
 use crate::chance::Chance;
@@ -19,6 +19,10 @@ use std::time::{Duration, Instant};
 
 /// The smallest buffer there can be: segments of 64 KiB.
 const MAX_BYTES: u64 = 1 << 20;
+/// Ids that are remembered: more than can be posted between an event and its repeat.
+const WINDOW: usize = 400;
+/// How many events back a repeat reaches.
+const RECENT: u64 = 40;
 /// Most appends without an answer.
 const MAX_WAITING: usize = 16;
 
@@ -27,6 +31,11 @@ type Append = Pin<Box<dyn Future<Output = Result<Appended, AppendError>> + Send>
 struct Waiting {
     numbers: Vec<u64>,
     append: Append,
+}
+
+/// Requests that wait for Kafka, and the ids that are remembered.
+pub fn waiters() -> Arc<AckWaiters> {
+    Arc::new(AckWaiters::remembering(WINDOW))
 }
 
 /// An open buffer, but for its reader.
@@ -76,16 +85,21 @@ impl Relay {
         }
         let mut builder = BatchBuilder::default();
         let mut numbers = Vec::new();
+        // A client that does not know whether its events were taken sends them again, some with new ones.
+        let repeats = !book.posted.is_empty() && happens(chance, style.repeats);
         for _ in 0..=chance.below(style.batch_events) {
-            let poison = happens(chance, style.poison).then(|| if chance.one_in(3) { Poison::Local } else { Poison::Broker });
-            let (source, bytes) = (chance.below(style.sources), usize::try_from(chance.below(style.value_bytes)).expect("few"));
-            let (posted, number) = (Posted { source, bytes, poison, answer: Answer::None }, book.posted.len() as u64);
-            push(&mut builder, &posted, number);
-            book.posted.push(posted);
-            numbers.push(number);
+            if !repeats || chance.one_in(3) {
+                let poison = happens(chance, style.poison).then(|| if chance.one_in(3) { Poison::Local } else { Poison::Broker });
+                let (source, bytes) = (chance.below(style.sources), usize::try_from(chance.below(style.value_bytes)).expect("few"));
+                numbers.push(book.post_new(source, bytes, poison, repeats));
+            } else {
+                numbers.push(book.post_again(chance.below(RECENT)));
+            }
+            let number = *numbers.last().expect("just pushed");
+            push(&mut builder, book.of(number), number);
         }
         let (receipts, receipt) = tokio::sync::oneshot::channel();
-        let receipts = chance.one_in(4).then_some(receipts);
+        let receipts = (!repeats && chance.one_in(4)).then_some(receipts);
         if receipts.is_some() {
             self.receipts.push((numbers.clone(), receipt));
         }

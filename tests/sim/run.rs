@@ -1,7 +1,7 @@
 //! One run: lives that end with a crash or a stop, the last of them with everything delivered; then the guarantees.
 
 use super::kafka::BATCH_EVENTS;
-use super::relay::Relay;
+use super::relay::{Relay, waiters};
 use super::seams::{Handles, SimulatedTime, Watched};
 use super::style::{Scenario, Style};
 use super::trace::Trace;
@@ -11,8 +11,7 @@ use crate::chance::Chance;
 use crate::disk::{self, Disk};
 use dualstream::config::OnRejected;
 use dualstream::drain::{Drain, DrainHandles, DrainReport, DrainStats, DrainStop};
-use dualstream::event::EventRef;
-use dualstream::lifecycle::AckWaiters;
+use dualstream::event::{EventRef, Seq};
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Mutex};
@@ -49,6 +48,7 @@ pub fn run(scenario: Scenario, seed: u64, keep_words: bool) -> Outcome {
         ("records that came twice", world.book.repeats),
         ("dead letters", world.book.dead.len() as u64),
         ("purged events", world.book.purged.len() as u64),
+        ("repeats known", world.book.repeats_known),
         ("notifications", world.book.tellings),
     ];
     Outcome { hash: world.trace.hash(), counts, words: world.trace.words().to_vec(), wrong }
@@ -103,7 +103,7 @@ fn begin(world: &Shared, disk: &Disk, is_last: bool) {
 
 /// From opening to the drain's end.
 fn live(world: &Shared, disk: &Disk) -> DrainReport {
-    let acks = Arc::new(AckWaiters::default());
+    let acks = waiters();
     let (relay, reader) = Relay::open(disk, Arc::clone(&acks));
     let (drain_seed, stop) = {
         let mut world = look(world);
@@ -112,15 +112,13 @@ fn live(world: &Shared, disk: &Disk) -> DrainReport {
         (world.chance.next(), world.stop.clone())
     };
     let notified = Arc::clone(world);
-    let on_acked = move |event: &EventRef<'_>| {
+    let on_acked = move |seq: Seq, event: &EventRef<'_>| {
         let mut world = look(&notified);
         let number = world.book.recognise(event);
-        let World { book, kafka, .. } = &mut *world;
-        let seq = book.seqs_of.get(&number).and_then(|seqs| seqs.iter().rev().find(|seq| kafka.confirmed.contains(seq)).copied());
-        let seq = seq.unwrap_or_else(|| panic!("G5: e{number} is notified of, and Kafka has not confirmed it"));
-        let source = book.of(number).source;
-        book.told(seq, source);
-        world.trace.note("notified", &[seq]);
+        assert!(world.kafka.confirmed.contains(&seq.0), "G5: seq {seq} (e{number}) is notified of, and Kafka has not confirmed it");
+        let source = world.book.of(number).source;
+        world.book.told(seq.0, source);
+        world.trace.note("notified", &[seq.0]);
     };
     let stats = Arc::new(DrainStats::default());
     let handles = DrainHandles { stats, acks, on_acked: Some(Box::new(on_acked)), stop, heartbeat: None };

@@ -36,6 +36,8 @@ pub struct Style {
     /// Most events of a batch, and bytes of an event.
     pub batch_events: u64,
     pub value_bytes: u64,
+    /// One request in so many is sent again, in whole or in part.
+    pub repeats: u64,
     /// One in so many; 0 for never.
     pub poison: u64,
     pub fault: u64,
@@ -58,6 +60,7 @@ impl Style {
             sources: pick(chance, &[1, 3, 12]),
             batch_events: pick(chance, &[1, 4, 20]),
             value_bytes: pick(chance, &[20, 300, 3_000]),
+            repeats: pick(chance, &[0, 3, 12]),
             poison: if scenario.poison { pick(chance, &[5, 20, 100]) } else { 0 },
             fault: faulty(chance, &[0, 6, 20, 100]),
             lost_ack: faulty(chance, &[0, 3, 20]),

@@ -3,11 +3,12 @@
 use crate::proof::{Line, Scope, Tally};
 
 /// The columns of counts.
-const COLUMNS: [(&str, &str); 6] = [
+const COLUMNS: [(&str, &str); 7] = [
     ("events", "events"),
     ("crashes", "crashes"),
     ("handles", "handles of Kafka"),
     ("twice", "records that came twice"),
+    ("repeats", "repeats known"),
     ("dead", "dead letters"),
     ("purged", "purged events"),
 ];

@@ -152,16 +152,20 @@ impl DeadLetters {
         let mut batch = BatchBuilder::default();
         for letter in letters {
             self.shared.dead_letters.begin_retry(letter.seq, from_seq)?;
-            batch.push_record(&letter.record);
+            // It is not a repeat of itself.
+            lock(&self.shared.window).forget(letter.seq, letter.seq);
+            batch
+                .push_record(&letter.record)
+                .map_err(|_| DeadLetterError::NotDurable(format!("dead letter {} does not decode", letter.seq)))?;
         }
         let options = AppendOptions { deadline: Instant::now() + ROOM_TIMEOUT, receipts: None };
-        let appended = wait(Box::pin(appender.append(batch.finish(), options)))?;
+        let stored = wait(Box::pin(appender.append(batch.finish(), options)))?;
         let seqs: Vec<u64> = letters.iter().map(|letter| letter.seq).collect();
         self.shared.dead_letters.remove(&seqs)?;
-        let Seq(first) = appended.first_seq;
+        let Seq(first) = stored.first_seq;
         let _ = retried.first_seq.get_or_insert(first);
-        retried.last_seq = Some(first + u64::from(appended.count) - 1);
-        retried.events += u64::from(appended.count);
+        retried.last_seq = Some(first + u64::from(stored.count) - 1);
+        retried.events += u64::from(stored.count);
         Ok(())
     }
 

@@ -4,11 +4,12 @@
 //! segment key = HKDF-SHA-256(key; salt of the segment; "dualstream segment" relay-id segment-id)     RFC 5869
 //! nonce       = frame number, 12 bytes little-endian        never repeats: a recovered segment is not appended to
 //! also bound  = the frame header from its seq to its length: a payload counts only in its place
+//! journal key = HKDF-SHA-256(key; no salt; "dualstream ids" relay-id)     its nonces are random
 //! key id      = 4 bytes derived from the key, in the segment header: says which key, tells nothing about it
 //! ```
-//! Checksums cover what is on disk, so that recovery, `verify` and quarantine need no key. Only payloads are encrypted: how many events
-//! there are, when they came, and the cursor's topic names and offsets stay readable. Deliberately absent: rewriting old segments under a
-//! new key. They drain away; their key stays in the file until then.
+//! Checksums cover what is on disk, so that recovery, `verify` and quarantine need no key. Only payloads and the hashes of ids are
+//! encrypted: how many events there are, when they came, and the cursor's topic names and offsets stay readable. Deliberately absent:
+//! rewriting old segments under a new key. They drain away; their key stays in the file until then.
 
 use super::frame::{FrameHeader, HEADER_LEN};
 use super::segment::SegmentHeader;
@@ -107,6 +108,15 @@ impl Keyring {
         let secret = derive(&key.secret, &segment.salt, &info);
         Some(Cipher(Box::new(Aes256Gcm::new(&Array::from(secret)))))
     }
+
+    /// The cipher of the journal of ids under a key; `None` when the key is not here, or 0.
+    pub(crate) fn journal_cipher(&self, key_id: u32, relay_id: &[u8; 16]) -> Option<JournalCipher> {
+        let key = self.keys.iter().find(|key| key.id == key_id)?;
+        let mut info = *b"dualstream ids................";
+        info[14..30].copy_from_slice(relay_id);
+        let secret = derive(&key.secret, &[], &info);
+        Some(JournalCipher { key_id, cipher: Box::new(Aes256Gcm::new(&Array::from(secret))) })
+    }
 }
 
 impl fmt::Debug for Keyring {
@@ -171,6 +181,38 @@ impl Cipher {
         let mut payload = stored.to_vec();
         self.0.decrypt_in_place(&nonce(header), &bound(header), &mut payload).ok()?;
         Some(payload.into())
+    }
+}
+
+/// Encrypts and decrypts blocks of the journal of ids.
+pub(crate) struct JournalCipher {
+    pub(crate) key_id: u32,
+    cipher: Box<Aes256Gcm>,
+}
+
+impl fmt::Debug for JournalCipher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JournalCipher")
+    }
+}
+
+impl JournalCipher {
+    /// Encrypts `bytes` in their place but for the last 16, which become the tag.
+    pub(crate) fn seal(&self, nonce: [u8; 12], bound: &[u8], bytes: &mut [u8]) {
+        let Some((bytes, tag)) = bytes.split_last_chunk_mut::<16>() else { return };
+        let sealed = self.cipher.encrypt_inout_detached(&nonce.into(), bound, (&mut *bytes).into());
+        debug_assert!(sealed.is_ok(), "a block that is too large to encrypt");
+        match sealed {
+            Ok(made) => *tag = made.into(),
+            // Nothing rather than plain text.
+            Err(_) => bytes.fill(0),
+        }
+    }
+
+    /// The reverse; `None` when they were not encrypted so.
+    pub(crate) fn open(&self, nonce: [u8; 12], bound: &[u8], bytes: &mut [u8]) -> Option<()> {
+        let (bytes, tag) = bytes.split_last_chunk_mut::<16>()?;
+        self.cipher.decrypt_inout_detached(&nonce.into(), bound, bytes.into(), &(*tag).into()).ok()
     }
 }
 

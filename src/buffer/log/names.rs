@@ -4,6 +4,7 @@ use super::cursor::CURSOR_NAME;
 use super::quarantine::QUARANTINE_DIR;
 use super::segment::number_in;
 use crate::buffer::dead_letters::DEAD_LETTERS_DIR;
+use crate::buffer::dedup::journal::{JOURNAL_NAME, NEW_NAME};
 
 /// Whether only a buffer has an entry of this name.
 pub(crate) fn is_ours(name: &str) -> bool {
@@ -12,7 +13,9 @@ pub(crate) fn is_ours(name: &str) -> bool {
 
 /// Whether an entry of this name is no surprise in a buffer directory; `lost+found` is the file system's.
 pub(crate) fn is_known(name: &str) -> bool {
-    is_ours(name) || is_furniture(name) || name == crate::buffer::LOCK_NAME || name == QUARANTINE_DIR || name == DEAD_LETTERS_DIR
+    is_ours(name)
+        || is_furniture(name)
+        || [crate::buffer::LOCK_NAME, QUARANTINE_DIR, DEAD_LETTERS_DIR, JOURNAL_NAME, NEW_NAME].contains(&name)
 }
 
 /// What a new, empty volume may hold.

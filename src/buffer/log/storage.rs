@@ -67,6 +67,11 @@ pub trait Storage: Send + Sync + fmt::Debug {
     fn lock(&self, name: &str) -> io::Result<Option<Arc<dyn fmt::Debug + Send + Sync>>>;
     /// Whether somebody holds that lock; takes nothing.
     fn lock_state(&self, name: &str) -> io::Result<bool>;
+    /// A number of a file that no copy of it has, and that stays for as long as the file does; `None` where nothing is known of that kind.
+    fn identity(&self, name: &str) -> io::Result<Option<u64>> {
+        let _ = name;
+        Ok(None)
+    }
     /// Bytes that an unprivileged process could still write to the volume.
     fn free_bytes(&self) -> io::Result<u64>;
     /// What the volume is.
@@ -174,6 +179,14 @@ impl Storage for DiskStorage {
             Err(fs::TryLockError::WouldBlock) => Ok(true),
             Err(fs::TryLockError::Error(error)) => Err(error),
         }
+    }
+
+    fn identity(&self, name: &str) -> io::Result<Option<u64>> {
+        // Where the volume is not durable, a file may get another number by itself (overlay: when it is first written to).
+        if !self.volume()?.durable {
+            return Ok(None);
+        }
+        fs::metadata(self.path(name)).map(|metadata| Some(metadata.ino()))
     }
 
     fn free_bytes(&self) -> io::Result<u64> {

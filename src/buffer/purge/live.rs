@@ -55,9 +55,7 @@ impl Purger {
             return Ok((Purged::default(), 0));
         }
         let (purged, in_all) = self.give_up(&selected)?;
-        if self.shared.acks.any() {
-            selected.ranges.iter().for_each(|&(from, to)| self.shared.acks.given_up(Seq(from), Seq(to)));
-        }
+        selected.ranges.iter().for_each(|&(from, to)| self.shared.acks.given_up(Seq(from), Seq(to)));
         self.shared.after_end(purged);
         self.shared.poke_keeper();
         self.shared.marks_changed.notify_one();

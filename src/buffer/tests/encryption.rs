@@ -133,6 +133,8 @@ fn survives_a_kill() {
         fs::write(copy.join(path.file_name().unwrap()), bytes).unwrap();
     }
     buffer.close();
+    // As if the directory had been moved: a copy is refused.
+    fs::write(copy.join(crate::buffer::LOCK_NAME), "").unwrap();
     assert_eq!(read(&BufferConfig { dir: copy, ..keyed }), expected(0..10));
 }
 

@@ -1,9 +1,11 @@
 //! The buffer on a real directory: stored, leased, acknowledged, reopened; full and free again.
 
 mod encryption;
+mod repeats;
 mod start_up;
 mod waiters;
 
+use super::LOCK_NAME;
 use super::inspect::inspect;
 use super::log::storage::{DiskStorage, Storage};
 use super::{AppendError, AppendOptions, Appender, Buffer, Closer, Gauges, OpenError, Purger, Reader};
@@ -228,6 +230,10 @@ fn allocated(dir: &Path) -> u64 {
 
 fn copy(from: &Path, to: &Path) {
     for entry in std::fs::read_dir(from).unwrap().flatten().filter(|entry| entry.file_type().unwrap().is_file()) {
+        if entry.file_name() == LOCK_NAME {
+            // As if the directory had been moved: a copy is refused.
+            continue;
+        }
         // A spare is given another name at any moment; it holds nothing.
         if let Err(error) = std::fs::copy(entry.path(), to.join(entry.file_name())) {
             assert_eq!(error.kind(), std::io::ErrorKind::NotFound, "{}", entry.path().display());

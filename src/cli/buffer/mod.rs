@@ -3,6 +3,7 @@
 //! What only looks at a directory takes no lock and changes nothing, so that a relay may be running on it. What changes something says
 //! first what it would do, and does it only with `--yes`: in a directory under its lock, in a running relay through ops.
 
+mod adopt;
 mod directory;
 mod export;
 mod info;
@@ -48,6 +49,7 @@ enum BufferCommand {
     Verify(verify::VerifyArgs),
     Repair(repair::RepairArgs),
     Purge(purge::PurgeArgs),
+    Adopt(adopt::AdoptArgs),
 }
 
 /// Runs the subcommand.
@@ -59,6 +61,7 @@ pub(super) fn run(args: &BufferArgs, out: &mut Output) -> Result<Exit, Failure> 
         BufferCommand::Verify(args) => verify::run(args, out),
         BufferCommand::Repair(args) => repair::run(args, out),
         BufferCommand::Purge(args) => purge::run(args, out),
+        BufferCommand::Adopt(args) => adopt::run(args, out),
     }
 }
 

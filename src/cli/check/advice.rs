@@ -28,7 +28,7 @@ fn notifications(config: &Config) -> Check {
 /// Asks the buffer itself: how it divides its bytes is its own affair.
 fn request_size(config: &Config) -> Option<Check> {
     let wanted = config.ingest.max_body_bytes;
-    match buffer::largest_batch(&config.buffer, app::largest_batch(config)) {
+    match buffer::largest_batch(&config.buffer, app::largest_batch(config), config.ingest.dedup_window_events as usize) {
         Err(problem) => Some(Check::fail("buffer", Exit::Usage, problem, "raise buffer.max_bytes, or lower buffer.segment_bytes")),
         Ok(largest) => (largest < wanted).then(|| {
             Check::warn(

@@ -88,16 +88,13 @@ pub(super) fn retry(args: &RetryArgs, out: &mut Output) -> Result<Exit, Failure>
 pub(super) fn purge(args: &PurgeArgs, out: &mut Output) -> Result<Exit, Failure> {
     let how = &args.how;
     let selection = how.which.selection();
-    let purged: Purged = match &args.place.dir {
-        Some(dir) => {
-            let keyring = how.target.keyring()?;
-            offline::purge_dead_letters(&DiskStorage::new(dir), &keyring, &selection, !how.yes).map_err(|error| failure(&error))?
-        }
-        None => {
-            let client = how.target.control_client(how.token_file.as_deref(), how.timeout)?;
-            let reply = block_on(delete(&client, &request("/v1/dead-letters", &selection, how.yes)))?;
-            parse(&client, &reply)?
-        }
+    let purged: Purged = if let Some(dir) = &args.place.dir {
+        let keyring = how.target.keyring()?;
+        offline::purge_dead_letters(&DiskStorage::new(dir), &keyring, &selection, !how.yes).map_err(|error| failure(&error))?
+    } else {
+        let client = how.target.control_client(how.token_file.as_deref(), how.timeout)?;
+        let reply = block_on(delete(&client, &request("/v1/dead-letters", &selection, how.yes)))?;
+        parse(&client, &reply)?
     };
     how.print(out, &purged, &purge_sentence(&purged, how.yes))
 }

@@ -48,6 +48,11 @@ section! {
         /// Most events in one request.
         max_batch_events: u32 = 10_000, Count::u32(1, 1_000_000);
 
+        /// So many of the newest events are remembered by their id: a repeat of one is answered with its first seq and not stored again,
+        /// and `GET /v1/events/{id}` tells what became of it. Survives crashes. About 64 bytes of memory and 24 of disk an event; the disk
+        /// is taken from `buffer.max_bytes`, at most a sixteenth of it: a smaller buffer remembers fewer, and says so. 0: off.
+        dedup_window_events: u32 = 100_000, Count::u32(0, 10_000_000);
+
         /// Most connections open at once, over all listeners.
         max_connections: u32 = 16_384, Count::u32(1, 1_000_000);
 

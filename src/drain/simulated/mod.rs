@@ -139,10 +139,11 @@ fn run(seed: u64, events: usize, faults: Faults) -> Run {
 
 fn run_for(seed: u64, events: usize, faults: Faults, time: Duration) -> Run {
     let start = Instant::now();
+    let on_rejected = faults.on_rejected;
     let world = Arc::new(Mutex::new(World {
         rng: fastrand::Rng::with_seed(seed),
         now: start,
-        faults: faults.clone(),
+        faults,
         log: std::array::from_fn(|_| Vec::new()),
         reported: BTreeSet::new(),
         booked: BTreeSet::new(),
@@ -159,7 +160,7 @@ fn run_for(seed: u64, events: usize, faults: Faults, time: Duration) -> Run {
     let buffer = MemoryBuffer::new(&world, events);
     let seqs = buffer.seqs();
     let (listener, shown) = (Arc::clone(&world), Arc::clone(&stats));
-    let on_acked = move |event: &EventRef<'_>| {
+    let on_acked = move |_: Seq, event: &EventRef<'_>| {
         let seq = event.id.strip_prefix("id-").unwrap().parse().unwrap();
         look(&listener).last_shown = shown.state.lock().unwrap().clone();
         look(&listener).notified.push((event.source_id.to_owned(), seq));
@@ -174,7 +175,7 @@ fn run_for(seed: u64, events: usize, faults: Faults, time: Duration) -> Run {
         heartbeat: None,
     };
     let kafka = FaultyKafka { world: Arc::clone(&world) };
-    let report = Drain::assemble(buffer, kafka, clock, handles, faults.on_rejected, fastrand::Rng::with_seed(seed)).run();
+    let report = Drain::assemble(buffer, kafka, clock, handles, on_rejected, fastrand::Rng::with_seed(seed)).run();
     let took = look(&world).now.duration_since(start);
     Run { world, seqs, stats, report, took }
 }

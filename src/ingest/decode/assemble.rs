@@ -42,6 +42,8 @@ impl<'a> Name<'a> {
 pub(super) struct Ready<'a> {
     /// The Kafka value.
     pub value: &'a [u8],
+    /// The hash of what the client posted, where the value holds something besides that: a retry is known by what it posts.
+    pub posted: Option<u64>,
     /// `id`
     pub id: Name<'a>,
     /// `type`
@@ -110,14 +112,15 @@ impl<'d> Assembly<'d> {
         self.check_size(index, event.value.len())?;
         self.check_topic(index, event);
         if self.errors.total == 0 {
-            self.builder.push(&EventParts {
+            let parts = EventParts {
                 value: event.value,
                 id: event.id.field,
                 kind: event.kind.field,
                 source_type: event.source_type.field,
                 source_id: event.source_id.field,
                 traceparent: self.context.traceparent.map_or(Field::Absent, Field::Text),
-            });
+            };
+            self.builder.push_posted(&parts, event.posted);
         }
         Ok(())
     }

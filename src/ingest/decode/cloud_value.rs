@@ -7,6 +7,7 @@ use super::error::DecodeError;
 use super::fields::name_problem;
 use super::source::split;
 use super::text::Slot;
+use crate::event::body_hash_of;
 use crate::ingest::json_text::push_string;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -99,7 +100,9 @@ pub(super) fn push(
     let kind_at = put_member(scratch, "type", &kind);
     let source_type_at = put_member(scratch, "source_type", &source_type);
     let source_id_at = put_member(scratch, "source_id", &source_id);
+    let time_at = scratch.len();
     put_member(scratch, "time", time.as_deref().unwrap_or_else(|| assembly.time_now()));
+    let time_end = scratch.len();
     put_payload(scratch, event.payload);
     put_member(scratch, "specversion", "1.0");
     for (name, value) in &event.others {
@@ -112,8 +115,10 @@ pub(super) fn push(
     }
     scratch.push('}');
 
+    let value = scratch.as_bytes();
     let ready = Ready {
-        value: scratch.as_bytes(),
+        value,
+        posted: time.is_none().then(|| body_hash_of(&[&value[..time_at], &value[time_end..]])),
         id: placed(id_at, &id),
         kind: placed(kind_at, &kind),
         source_type: placed(source_type_at, &source_type),

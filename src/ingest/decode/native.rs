@@ -4,6 +4,7 @@ use super::assemble::{Assembly, Name, Ready};
 use super::error::DecodeError;
 use super::framing::Located;
 use super::text::{Slot, SlotSeed, TWICE};
+use crate::event::body_hash;
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use std::fmt;
 use uuid::Uuid;
@@ -48,9 +49,10 @@ pub(super) fn take(assembly: &mut Assembly<'_>, scratch: &mut String, event: Loc
         json
     };
     let shift = value.len() - json.len();
+    let posted = (shift > 0).then(|| body_hash(json.as_bytes()));
     let id = if id_is_new { Name::at(ID_HEAD.len(), id_text) } else { Name::read_from(json, shift, id_text) };
     let [kind, source_type, source_id] = [&kind, &source_type, &source_id].map(|text| Name::read_from(json, shift, text));
-    assembly.push(index, &Ready { value: value.as_bytes(), id, kind, source_type, source_id })
+    assembly.push(index, &Ready { value: value.as_bytes(), posted, id, kind, source_type, source_id })
 }
 
 /// What stands before a new id.

@@ -9,7 +9,7 @@ use super::*;
 use crate::buffer::{AppendError, AppendOptions, Appended, FullDetail};
 use crate::config::{AckLevel, Placeholder};
 use crate::event::{Batch, Place, Records, Seq};
-use crate::lifecycle::Receipt;
+use crate::lifecycle::{History, Receipt};
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -58,13 +58,15 @@ struct FakeShared {
     begun: Semaphore,
     /// Appends that may end, while [`Behaviour::Held`].
     released: Semaphore,
+    /// Told by the tests.
+    history: History,
 }
 
 impl Fake {
     fn new(behaviour: Behaviour) -> Self {
         let (begun, released) = (Semaphore::new(0), Semaphore::new(0));
         let (stored, unanswered) = (Mutex::default(), Mutex::default());
-        Self { behaviour, shared: Arc::new(FakeShared { stored, unanswered, begun, released }) }
+        Self { behaviour, shared: Arc::new(FakeShared { stored, unanswered, begun, released, history: History::of(100) }) }
     }
 
     fn stored(&self) -> Vec<String> {
@@ -84,7 +86,7 @@ impl Fake {
             (Behaviour::StoreAndGiveUp, sender) => drop(sender),
             (_, sender) => self.shared.unanswered.lock().unwrap().extend(sender),
         }
-        Appended { first_seq, count: batch.count(), durable: self.behaviour != Behaviour::StoreVolatile }
+        Appended { first_seq, count: batch.count(), durable: self.behaviour != Behaviour::StoreVolatile, repeats: Vec::new() }
     }
 }
 
@@ -106,6 +108,15 @@ impl Append for Fake {
             }
             _ => Ok(self.store(&batch, options.receipts)),
         }
+    }
+
+    fn find(&self, id: &str) -> Option<Seq> {
+        let at = self.shared.stored.lock().unwrap().iter().position(|(value, _)| value.contains(&format!("{id:?}")))?;
+        Some(Seq(at as u64 + 1))
+    }
+
+    fn history(&self) -> &History {
+        &self.shared.history
     }
 }
 
@@ -176,7 +187,7 @@ impl Running {
         self.stats.requests[CODES.iter().position(|code| *code == status).unwrap()].get()
     }
 
-    fn events(&self) -> [u64; 4] {
+    fn events(&self) -> [u64; RESULTS.len()] {
         self.stats.events.each_ref().map(crate::lifecycle::Counter::get)
     }
 }

@@ -4,6 +4,7 @@ use super::super::message::Notification;
 use super::super::message::tests::{composer, event};
 use super::*;
 use crate::config::RedisConfig;
+use crate::event::Seq;
 use crate::notify::{ProbeError, probe};
 use std::net::SocketAddr;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -54,7 +55,7 @@ fn target(addr: SocketAddr, login: &str) -> RedisTarget {
 }
 
 fn batch(sources: &[&str]) -> Vec<Notification> {
-    sources.iter().map(|source| composer().compose(&event("1", source))).collect()
+    sources.iter().map(|source| composer().compose(Seq(1), &event("1", source))).collect()
 }
 
 async fn refused(addr: SocketAddr, login: &str) -> String {

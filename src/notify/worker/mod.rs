@@ -16,6 +16,7 @@ use super::stats::{DropReason, NotifyStats};
 use super::stop::Stop;
 use super::trouble::Trouble;
 use crate::backoff::Backoff;
+use crate::lifecycle::AckWaiters;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -39,6 +40,7 @@ pub(super) struct Worker<N> {
     notifier: N,
     waiting: Waiting,
     stats: Arc<NotifyStats>,
+    acks: Option<Arc<AckWaiters>>,
     batch: Vec<Notification>,
     reconnect: Backoff,
     refusal: Backoff,
@@ -57,6 +59,7 @@ impl<N: Notifier> Worker<N> {
             notifier,
             waiting,
             stats,
+            acks: None,
             batch: Vec::with_capacity(BATCH_MAX),
             reconnect: Backoff::new(RETRY_MIN, RETRY_MAX),
             refusal: Backoff::new(RETRY_MIN, RETRY_MAX),
@@ -66,6 +69,11 @@ impl<N: Notifier> Worker<N> {
             overflow: Trouble::default(),
             overflow_seen: 0,
         }
+    }
+
+    /// Tells the history of the newest events what Redis took.
+    pub(super) fn telling(self, acks: Option<Arc<AckWaiters>>) -> Self {
+        Self { acks, ..self }
     }
 
     /// Works until the stop, then publishes what it can until the stop's deadline and closes the queue.
@@ -112,7 +120,10 @@ impl<N: Notifier> Worker<N> {
                     self.stats.dropped(DropReason::Shutdown).add(sent);
                     return Ok(());
                 }
-                Some(Ok(tally)) => batch_max = self.settle(tally, stop).await,
+                Some(Ok(tally)) => {
+                    self.tell(&tally);
+                    batch_max = self.settle(tally, stop).await;
+                }
                 Some(Err(error)) => {
                     self.stats.dropped(DropReason::Failed).add(sent);
                     let LinkError::Timeout { .. } = error else { return Err(error) };
@@ -122,6 +133,13 @@ impl<N: Notifier> Worker<N> {
                 }
             }
         }
+    }
+
+    /// Only what Redis took as a whole: which ones of a batch it refused is not known here.
+    fn tell(&self, tally: &Tally) {
+        let Some(acks) = self.acks.as_ref().filter(|_| tally.refused == 0) else { return };
+        let now_ms = u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or(0);
+        acks.history().notified(self.batch.iter().map(|notification| notification.seq), now_ms);
     }
 
     /// Books an answered batch and returns the size of the next. Pauses when Redis refused all of it.

@@ -5,6 +5,7 @@ use super::super::queue::{NotifyQueue, queue};
 use super::super::run::LAST_WORDS;
 use super::fake::{Fake, Mood};
 use super::*;
+use crate::event::Seq;
 use std::sync::{Mutex, PoisonError};
 use tokio::time::sleep;
 
@@ -20,7 +21,7 @@ impl Rig {
     /// Hands over the next `count` events.
     fn ack(&mut self, count: usize) {
         for n in self.acked.end..self.acked.end + count {
-            self.queue.acked(&event(&n.to_string(), "s"));
+            self.queue.acked(Seq(1), &event(&n.to_string(), "s"));
         }
         self.acked.end += count;
     }
@@ -183,7 +184,7 @@ async fn no_permission_is_probed_slowly() {
 async fn one_forbidden_channel_stops_no_other() {
     let rig = play(7, 10_000, Mood::ForbidsSecret, async |rig| {
         for _ in 0..500 {
-            rig.queue.acked(&event("x", "secret"));
+            rig.queue.acked(Seq(1), &event("x", "secret"));
             rig.ack(1);
         }
         sleep(secs(1)).await;

@@ -27,7 +27,7 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 pub enum Kind {
     /// Only rises, from 0 at the start of the process.
     Counter,
-    /// Only rises, where a gauge has the name that a counter's family would have: OpenMetrics calls it unknown.
+    /// Only rises, where a gauge has the name that a counter's family would have: type `unknown`.
     Tally,
     /// Rises and falls.
     Gauge,

@@ -72,7 +72,8 @@ pub static TABLE: &[Metric] = &[
         name: "dualstream_ingest_events_total",
         kind: Kind::Counter,
         unit: None,
-        help: "Events by result: accepted (stored), full (refused for want of room), invalid, failed (storage failed or shutting down)",
+        help: "Events by result: accepted (stored), duplicate (stored before), full (refused for want of room), invalid, conflict (an id of another event), \
+               failed (storage failed or shutting down)",
         labels: &["result"],
         read: |s| each(&s.ingest.events),
     },

@@ -8,6 +8,7 @@ mod network;
 mod poison;
 mod rights;
 mod topics;
+mod zombie;
 
 const SOON: Duration = Duration::from_secs(120);
 

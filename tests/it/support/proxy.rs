@@ -2,6 +2,7 @@
 //!
 //! It reads Kafka's frames (a length, then in a request the API's key, its version and a correlation id, in a response that id) so that it can
 //! tell the answers to produce requests from all others.
+#![allow(clippy::big_endian_bytes, reason = "as Kafka writes its numbers")]
 
 use std::{
     collections::HashSet,

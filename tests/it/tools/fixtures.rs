@@ -98,7 +98,9 @@ pub fn healthy() -> Fixture {
 
 /// Killed when nothing more went in.
 pub fn full() -> Fixture {
-    let relay = nowhere().set("buffer.max_bytes", "1MiB").set("ingest.full_timeout", "0s").start();
+    let builder = nowhere().set("buffer.max_bytes", "1MiB").set("ingest.full_timeout", "0s");
+    // The same events, again and again.
+    let relay = builder.set("ingest.dedup_window_events", 0).start();
     while relay.client().post_json("/v1/events", &json!((1..=5).map(event).collect::<Vec<_>>())).status == 202 {}
     relay.kill9();
     keep(&relay)
@@ -175,6 +177,9 @@ fn copy_folder(from: &Path, to: &Path) {
         let to = to.join(entry.file_name());
         if entry.file_type().unwrap().is_dir() {
             copy_folder(&entry.path(), &to);
+        } else if entry.file_name() == "LOCK" {
+            // As if the directory had been moved: a copy is refused.
+            fs::write(to, "").unwrap();
         } else {
             let _ = fs::copy(entry.path(), to).unwrap();
         }

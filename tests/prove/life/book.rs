@@ -30,6 +30,8 @@ pub struct Sent {
     /// After which call it was sent.
     pub at: u64,
     pub answer: Option<(u64, Answer)>,
+    /// Bytes of each event.
+    pub bytes: usize,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -74,9 +76,9 @@ impl Book {
         builder.finish()
     }
 
-    pub fn send(&mut self, number: usize, batch: &Batch, at: u64) {
+    pub fn send(&mut self, number: usize, batch: &Batch, bytes: usize, at: u64) {
         assert_eq!(number, self.sent.len());
-        self.sent.push(Sent { payload: Bytes::copy_from_slice(batch.payload()), count: batch.count(), at, answer: None });
+        self.sent.push(Sent { payload: Bytes::copy_from_slice(batch.payload()), count: batch.count(), at, answer: None, bytes });
     }
 
     pub fn answer(&mut self, number: usize, at: u64, answer: &Result<Appended, AppendError>) {
@@ -91,6 +93,7 @@ impl Book {
             Err(AppendError::StorageFailed { .. }) => Answer::Refused(Refusal::Failed),
             Err(AppendError::ShuttingDown) => Answer::Refused(Refusal::Closing),
             Err(AppendError::TooLarge { .. }) => Answer::Refused(Refusal::TooLarge),
+            Err(AppendError::Conflict(conflicts)) => panic!("no id is used twice here: {conflicts:?}"),
         };
         self.sent[number].answer = Some((at, answer));
     }

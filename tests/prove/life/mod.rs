@@ -13,7 +13,7 @@ use book::{Answer, Book};
 use dualstream::buffer::log::storage::Storage;
 use dualstream::buffer::{AppendError, AppendOptions, Appended, Appender, Buffer, Closer, Committer, Gauges, Keeper, OpenError, Reader};
 use dualstream::config::BufferConfig;
-use dualstream::event::Seq;
+use dualstream::event::{Batch, Seq};
 use dualstream::lifecycle::AckWaiters;
 use std::future::Future;
 use std::ops::ControlFlow;
@@ -25,6 +25,8 @@ use std::time::{Duration, Instant};
 
 /// The smallest buffer there can be: 9 segments of 64 KiB.
 pub const MAX_BYTES: u64 = 1 << 20;
+/// So many ids are remembered: few enough that lives outgrow it, and the journal's ring goes round.
+pub const WINDOW: usize = 100;
 /// Room on the volume where it does not matter.
 pub const ROOMY: u64 = 64 << 20;
 
@@ -95,7 +97,7 @@ impl Relay {
     pub fn open(disk: &Disk, config: &BufferConfig) -> Result<Self, OpenError> {
         let storage: Arc<dyn Storage> = Arc::new(disk.clone());
         let Buffer { appender, reader, gauges, committer, keeper, closer, .. } =
-            Buffer::open(config, storage, Arc::new(AckWaiters::default()), 0)?;
+            Buffer::open(config, storage, Arc::new(AckWaiters::remembering(WINDOW)), 0)?;
         let loops = Arc::new(Loops {
             disk: disk.clone(),
             began: Instant::now(),
@@ -124,13 +126,28 @@ impl Relay {
     pub fn append(&mut self, book: &mut Book, count: u32, bytes: usize) {
         let number = book.sent.len();
         let batch = book.batch(number, count, bytes);
-        book.send(number, &batch, self.loops.disk.number());
+        book.send(number, &batch, bytes, self.loops.disk.number());
         let appender = self.appender.clone();
         let options = AppendOptions { deadline: tokio::time::Instant::now().into_std() + Duration::from_secs(60), receipts: None };
         let append = Box::pin(async move { appender.append(batch, options).await });
         let stamp = Arc::new(Stamp { disk: self.loops.disk.clone(), at: AtomicU64::new(u64::MAX) });
         self.waiting.push(Waiting { batch: number, append, stamp });
         self.answers(book);
+    }
+
+    /// The seq under which an id is known.
+    pub fn find(&self, id: &str) -> Option<u64> {
+        self.appender.find(id).map(|seq| seq.0)
+    }
+
+    /// Sends a batch that was sent before; the answer, if it comes at once.
+    pub fn send_again(&self, batch: Batch) -> Option<Result<Appended, AppendError>> {
+        let options = AppendOptions { deadline: tokio::time::Instant::now().into_std() + Duration::from_secs(60), receipts: None };
+        let mut append = std::pin::pin!(self.appender.append(batch, options));
+        match append.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(answer) => Some(answer),
+            Poll::Pending => None,
+        }
     }
 
     /// Takes the answers that are there.

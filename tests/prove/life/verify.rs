@@ -1,7 +1,7 @@
 //! What must hold of a buffer that was opened again.
 
 use super::book::{Book, Expect};
-use super::{MAX_BYTES, Relay};
+use super::{MAX_BYTES, Relay, WINDOW};
 use crate::disk::Disk;
 use dualstream::event::Seq;
 use std::collections::BTreeMap;
@@ -68,6 +68,38 @@ pub fn after_a_crash(book: &Book, expect: &Expect, relay: &mut Relay, disk: &Dis
     books_balance(relay, &seen)?;
     within_bound(disk)?;
     Ok(seen)
+}
+
+/// Each event that was answered, and is among the newest, is known by its id, and sent again it is not stored again; what is not stored is
+/// not known.
+pub fn known_once(book: &Book, expect: &Expect, seen: &Seen, relay: &Relay) -> Result<(), String> {
+    let durable = relay.gauges.snapshot().durable_seq;
+    let oldest = (durable + 1).saturating_sub(WINDOW as u64).max(1);
+    for (first, number) in &expect.must {
+        let count = u64::from(book.sent[*number].count);
+        for n in (0..count).filter(|n| first + n >= oldest) {
+            let found = relay.find(&format!("{number}.{n}"));
+            if found != Some(first + n) {
+                return Err(format!(
+                    "event {} (batch {number}) was answered, and its id is known as {found:?}; the newest is {durable}",
+                    first + n
+                ));
+            }
+        }
+    }
+    for number in expect.may.iter().filter(|number| !seen.frames.values().any(|known| known == *number)) {
+        if let Some(seq) = relay.find(&format!("{number}.0")) {
+            return Err(format!("batch {number} is not stored, and its id is known as {seq}: its client could never send it again"));
+        }
+    }
+    let Some((first, number)) = expect.must.iter().next_back().filter(|(first, _)| **first >= oldest) else { return Ok(()) };
+    let sent = &book.sent[*number];
+    match relay.send_again(book.batch(*number, sent.count, sent.bytes)) {
+        Some(Ok(again)) if again.count == 0 && again.first_seq == Seq(*first) && again.repeats.len() == sent.count as usize => {}
+        other => return Err(format!("batch {number} at seq {first}, sent again, is answered {other:?}")),
+    }
+    let after = relay.gauges.snapshot().durable_seq;
+    if after == durable { Ok(()) } else { Err(format!("a repeat was stored: {durable} events before it, {after} after")) }
 }
 
 /// Nothing comes that was not sent, nor with another seq, nor out of order.

@@ -3,7 +3,7 @@
 use super::PubSubServer;
 use super::outbox::MAX_WAITING;
 use crate::config::RedisConfig;
-use crate::event::EventRef;
+use crate::event::{EventRef, Seq};
 use crate::notify::{DropReason, LAST_WORDS, Notify, NotifyReport, ProbeError, RedisFacts, probe};
 use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -146,8 +146,8 @@ async fn notify_reaches_subscribers() {
         let heard = async {
             for n in 0..COUNT {
                 let id = n.to_string();
-                queue.acked(&event(&id, "5"));
-                queue.acked(&event(&id, "4"));
+                queue.acked(Seq(1), &event(&id, "5"));
+                queue.acked(Seq(1), &event(&id, "4"));
             }
             for n in 0..COUNT {
                 let message = format!(r#"{{"id":"{n}","type":"created","source_id":"4"}}"#);
@@ -168,7 +168,7 @@ async fn the_last_notifications_are_published() {
     with_server(async |addr| {
         let (notify, queue) = Notify::build(&redis(addr)).unwrap();
         for _ in 0..2000 {
-            queue.acked(&event("1", "4"));
+            queue.acked(Seq(1), &event("1", "4"));
         }
         let report = notify.run(async { Instant::now() + 20 * LAST_WORDS }).await;
         assert_eq!((report.published, report.dropped), (2000, 0));
@@ -191,11 +191,11 @@ async fn notify_comes_back_after_a_restart() {
     let (notify, queue) = Notify::build(&redis(addr)).unwrap();
     let stats = notify.stats().unwrap();
     let story = async {
-        queue.acked(&event("1", "4"));
+        queue.acked(Seq(1), &event("1", "4"));
         first.run(until(|| stats.published.get() == 1)).await;
-        queue.acked(&event("2", "4"));
+        queue.acked(Seq(1), &event("2", "4"));
         until(|| stats.up.get() == 0).await;
-        queue.acked(&event("3", "4"));
+        queue.acked(Seq(1), &event("3", "4"));
         let second = PubSubServer::bind_at(addr).await.unwrap();
         second.run(until(|| stats.published.get() == 2)).await;
         Instant::now() + LAST_WORDS
