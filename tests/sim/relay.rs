@@ -185,7 +185,9 @@ impl Relay {
             }
             take_answers(waiting, book);
         };
-        let _ = letters.retry_by(&dualstream::buffer::purge::Selection::default(), false, &mut wait);
+        let retried = letters.retry_by(&dualstream::buffer::purge::Selection::default(), false, &mut wait);
+        let is_expected = matches!(retried, Ok(_) | Err(dualstream::buffer::DeadLetterError::NotTaken(_)));
+        assert!(is_expected, "a retry of dead letters fails: {retried:?}");
     }
 
     /// No more appends; the committer ends.

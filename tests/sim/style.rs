@@ -12,6 +12,7 @@ pub const SCENARIOS: [Scenario; 5] = [
 ];
 
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "a table of what may happen")]
 pub struct Scenario {
     pub name: &'static str,
     /// Kafka loses answers, refuses, stands still, is away.

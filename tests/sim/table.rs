@@ -14,10 +14,10 @@ const COLUMNS: [(&str, &str); 7] = [
 ];
 
 pub fn print(lines: &[Line], scope: &Scope) {
-    let heads: String = COLUMNS.iter().map(|(head, _)| format!(" {head:>8}")).collect();
+    let heads = COLUMNS.map(|(head, _)| format!(" {head:>8}")).concat();
     println!("\n{:<10} {:>7}{heads} {:>9} {:>8}  traces", "scenario", "seeds", "failures", "seconds");
     for Line { proof, tally, took } in lines {
-        let counts: String = COLUMNS.iter().map(|(_, what)| format!(" {:>8}", count(tally, what))).collect();
+        let counts = COLUMNS.map(|(_, what)| format!(" {:>8}", count(tally, what))).concat();
         // The same on every machine, and whatever the order in which the threads take the seeds.
         let traces = tally.states.iter().fold(0, |sum: u64, hash| sum.wrapping_add(*hash));
         println!("{proof:<10} {:>7}{counts} {:>9} {:>8.1}  {traces:016x}", tally.cases, tally.failures.len(), took.as_secs_f64());

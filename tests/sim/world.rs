@@ -197,7 +197,7 @@ impl World {
         self.trace.note("stop", &[seconds, relay.gauges.backlog()]);
         let deadline = self.now + Duration::from_secs(seconds);
         // As the drain will understand it.
-        self.stop_sending = Some(deadline - Duration::from_secs(3));
+        self.stop_sending = deadline.checked_sub(Duration::from_secs(3));
         self.stop.finish(deadline);
     }
 }
