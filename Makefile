@@ -13,14 +13,14 @@ export FEATURES
 WITH := --locked --features "$(FEATURES)"
 
 # Cheap first, so that a slip shows early.
-STEPS := deps fmt-check deny lint unit prove-slice fuzz-slice handover it demo-check helm-check
+STEPS := deps fmt-check deny lint unit prove-slice sim-slice fuzz-slice handover it demo-check helm-check
 
-.PHONY: help $(STEPS) test advisories prove crash-long churn-long fuzz mutants demo bench start-up engines helm-deps helm-docs helm-check-full
+.PHONY: help $(STEPS) test advisories prove sim crash-long churn-long fuzz mutants demo bench start-up engines helm-deps helm-docs helm-check-full
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 17
 
-test: ## everything CI runs: deps, fmt-check, deny, lint, unit, prove-slice, fuzz-slice, handover, it, demo-check, helm-check
+test: ## everything CI runs: deps, fmt-check, deny, lint, unit, prove-slice, sim-slice, fuzz-slice, handover, it, demo-check, helm-check
 	@scripts/steps.sh $(STEPS)
 
 deps: ## install or fetch what is missing: Java, Maven, Redis, Kafka, strace, cargo-deny
@@ -51,6 +51,12 @@ prove-slice: ## a bounded slice of the proofs of the buffer
 
 prove: ## the proofs of the buffer, all of them: crashes, faults, rot, a model (docs/proofs.md)
 	@cargo test $(WITH) --release --test prove -- --full
+
+sim-slice: ## the whole relay from some hundred seeds
+	@cargo test --locked --test sim
+
+sim: ## the whole relay from thousands of seeds: a faulty Kafka, crashes, an operator; a table (docs/proofs.md); DUALSTREAM_SEED=N ARGS="--only NAME" one of them
+	@cargo test --locked --release --test sim -- --full $(ARGS)
 
 fuzz-slice: ## some seconds of each fuzz target, with the inputs that are kept
 	@DUALSTREAM_FUZZ_SECONDS=8 cargo test $(WITH) --lib fuzz:: -- --nocapture

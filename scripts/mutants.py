@@ -90,7 +90,7 @@ def seed_build():
     built = ROOT / "target" / "debug"
     if BUILD.exists() or not built.exists():
         return
-    ours = ("dualstream", "libdualstream", "it-", "handover-", "prove-", "incremental")
+    ours = ("dualstream", "libdualstream", "it-", "handover-", "prove-", "sim-", "incremental")
     ignore = lambda folder, names: [name for name in names if name.startswith(ours)]
     for part in (".fingerprint", "build", "deps"):
         if (built / part).exists():

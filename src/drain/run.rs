@@ -210,6 +210,8 @@ impl<S: Source, F: SinkFactory, C: Clock> Drain<S, F, C> {
             if self.end_isolation() {
                 return LineEnd::Renew;
             }
+            // Asked before looking for events: told only afterwards, there may be some, or no pause any more.
+            let finishing = self.line.acked_before.is_some();
             let filled = match self.fill(sink) {
                 Ok(filled) => filled,
                 Err(stop) => return LineEnd::Stopped(stop),
@@ -223,9 +225,9 @@ impl<S: Source, F: SinkFactory, C: Clock> Drain<S, F, C> {
             self.show_health(sink, filled == Filled::Empty && idle);
             match filled {
                 Filled::Empty if !idle => self.source.wait(slice),
-                Filled::Empty if self.stop.finishing().is_some() => return LineEnd::Finished,
+                Filled::Empty if finishing => return LineEnd::Finished,
                 Filled::Empty => self.source.wait(IDLE),
-                Filled::Paused if idle && self.stop.finishing().is_some() => return LineEnd::Finished,
+                Filled::Paused if idle && finishing => return LineEnd::Finished,
                 Filled::Paused if idle => self.clock.pause(&self.stop, IDLE),
                 Filled::Burst | Filled::Closed | Filled::Paused => {}
             }

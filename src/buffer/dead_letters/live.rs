@@ -1,13 +1,14 @@
 //! The dead letters of the buffer that this process has open: for operators, beside the drain that adds to them.
 
-use super::super::AppendOptions;
 use super::super::appender::Appender;
 use super::super::purge::{Purged, Selection};
 use super::super::shared::{Shared, lock};
+use super::super::{AppendError, AppendOptions, Appended};
 use super::{DeadLetter, DeadLetterError, Usage, select};
 use crate::event::{BatchBuilder, Seq};
 use crate::sync::Mutex;
 use serde::{Deserialize, Serialize};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,11 @@ const RETRY_LETTERS: usize = 500;
 const RETRY_BYTES: u64 = 1 << 20;
 /// How long a retry waits for room in the buffer.
 const ROOM_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// An append on its way.
+pub type Appending<'a> = Pin<Box<dyn Future<Output = Result<Appended, AppendError>> + 'a>>;
+/// How a retry waits for one.
+pub type Wait<'a> = dyn FnMut(Appending<'_>) -> Result<Appended, DeadLetterError> + 'a;
 
 /// The dead letters, for operators; clones share them.
 #[derive(Clone, Debug)]
@@ -89,6 +95,17 @@ impl DeadLetters {
     /// # Errors
     /// [`DeadLetterError`]; what was appended before it stays appended, and is no dead letter any more.
     pub fn retry(&self, selection: &Selection, dry_run: bool) -> Result<Retried, DeadLetterError> {
+        self.retry_by(selection, dry_run, &mut |append| {
+            let runtime = tokio::runtime::Handle::try_current().map_err(|error| DeadLetterError::NotDurable(error.to_string()))?;
+            runtime.block_on(append).map_err(DeadLetterError::NotTaken)
+        })
+    }
+
+    /// [`DeadLetters::retry`] with another way to wait for an append, for a driver that gives the committer its turns (a simulation).
+    ///
+    /// # Errors
+    /// As [`DeadLetters::retry`], and what `wait` returns.
+    pub fn retry_by(&self, selection: &Selection, dry_run: bool, wait: &mut Wait<'_>) -> Result<Retried, DeadLetterError> {
         let _alone = lock(&self.changing);
         let seqs = self.selected(selection)?;
         if dry_run || seqs.is_empty() {
@@ -101,7 +118,7 @@ impl DeadLetters {
         while !rest.is_empty() {
             let (letters, taken) = self.take(rest, appender.max_batch_bytes().min(RETRY_BYTES))?;
             if !letters.is_empty() {
-                self.append(&appender, &letters, &mut retried)?;
+                self.append(&appender, &letters, &mut retried, wait)?;
             }
             rest = &rest[taken..];
         }
@@ -124,7 +141,13 @@ impl DeadLetters {
         Ok((letters, taken))
     }
 
-    fn append(&self, appender: &Appender, letters: &[DeadLetter], retried: &mut Retried) -> Result<(), DeadLetterError> {
+    fn append(
+        &self,
+        appender: &Appender,
+        letters: &[DeadLetter],
+        retried: &mut Retried,
+        wait: &mut Wait<'_>,
+    ) -> Result<(), DeadLetterError> {
         let from_seq = lock(&self.shared.marks).durable + 1;
         let mut batch = BatchBuilder::default();
         for letter in letters {
@@ -136,8 +159,7 @@ impl DeadLetters {
                 .map_err(|_| DeadLetterError::NotDurable(format!("dead letter {} does not decode", letter.seq)))?;
         }
         let options = AppendOptions { deadline: Instant::now() + ROOM_TIMEOUT, receipts: None };
-        let runtime = tokio::runtime::Handle::try_current().map_err(|error| DeadLetterError::NotDurable(error.to_string()))?;
-        let stored = runtime.block_on(appender.append(batch.finish(), options)).map_err(DeadLetterError::NotTaken)?;
+        let stored = wait(Box::pin(appender.append(batch.finish(), options)))?;
         let seqs: Vec<u64> = letters.iter().map(|letter| letter.seq).collect();
         self.shared.dead_letters.remove(&seqs)?;
         let Seq(first) = stored.first_seq;

@@ -23,7 +23,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
-pub use live::{DeadLetters, Retried};
+pub use live::{Appending, DeadLetters, Retried, Wait};
 pub(in crate::buffer) use resume::finish_retries;
 pub(in crate::buffer) use store::{DEAD_LETTERS_DIR, Store, Survey, select, survey, usage};
 pub use store::{list, read, remove};

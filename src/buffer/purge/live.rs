@@ -38,18 +38,28 @@ impl Purger {
     /// # Errors
     /// [`PurgeError`]
     pub fn purge(&self, selection: &Selection) -> Result<Purged, PurgeError> {
+        let (purged, in_all) = self.begin(selection)?;
+        let until = self.shared.until_on_disk(|ends| ends.purged >= in_all);
+        until.map_err(|reason| PurgeError::NotDurable { reason })?;
+        Ok(purged)
+    }
+
+    /// What [`Purger::purge`] does before it waits for the cursor, for a driver that gives the keeper its turns (a simulation). Returns also how
+    /// many events the cursor must know as purged before that may be answered.
+    ///
+    /// # Errors
+    /// As [`Purger::purge`], but for the durability.
+    pub fn begin(&self, selection: &Selection) -> Result<(Purged, u64), PurgeError> {
         let selected = select(&*self.shared.storage, &self.shared.keyring, selection)?;
         if selected.events == 0 {
-            return Ok(Purged::default());
+            return Ok((Purged::default(), 0));
         }
         let (purged, in_all) = self.give_up(&selected)?;
         selected.ranges.iter().for_each(|&(from, to)| self.shared.acks.given_up(Seq(from), Seq(to)));
         self.shared.after_end(purged);
         self.shared.poke_keeper();
         self.shared.marks_changed.notify_one();
-        let until = self.shared.until_on_disk(|ends| ends.purged >= in_all);
-        until.map_err(|reason| PurgeError::NotDurable { reason })?;
-        Ok(selected.summary(purged))
+        Ok((selected.summary(purged), in_all))
     }
 
     /// Returns how many events were given up, and how many ever.

@@ -1,0 +1,196 @@
+//! The drain's three seams: the buffer's reader with the checks before it, simulated time, the handle on the simulated Kafka.
+
+use super::world::{Shared, look};
+use dualstream::buffer::{DeadLetter, DeadLetterError, Leased, ReadError, Reader};
+use dualstream::drain::{Clock, DrainStop, Purge, Refusal, Report, SendOutcome, Sink, SinkFactory, Source};
+use dualstream::event::{EventRef, Records, Seq};
+use rdkafka::error::RDKafkaErrorCode as Code;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::book::Poison;
+use super::kafka::Record;
+
+/// The real reader; whoever waits lets the others have their turns.
+pub struct Watched {
+    pub reader: Reader,
+    pub world: Shared,
+}
+
+impl Source for Watched {
+    fn next(&mut self) -> Result<Option<Leased>, ReadError> {
+        let leased = self.reader.next_frame()?;
+        if let Some(frame) = &leased {
+            let book = &mut look(&self.world).book;
+            for (n, record) in (0_u64..).zip(Records::new(&frame.payload)) {
+                let event = record.unwrap_or_else(|error| panic!("the frame of seq {} does not decode: {error}", frame.first_seq));
+                let number = book.recognise(&event);
+                book.seen(frame.first_seq.0 + n, number);
+            }
+        }
+        Ok(leased)
+    }
+
+    fn is_acked(&self, seq: Seq) -> bool {
+        self.reader.is_acked(seq)
+    }
+
+    fn wait(&self, timeout: Duration) {
+        look(&self.world).pass(timeout);
+    }
+
+    fn ack(&mut self, seqs: &[Seq]) -> usize {
+        let mut world = look(&self.world);
+        for Seq(seq) in seqs {
+            assert!(world.kafka.arrived.contains(seq), "G2: seq {seq} is booked and not in Kafka");
+            assert!(world.kafka.confirmed.contains(seq), "G1: seq {seq} is booked before Kafka's report");
+            world.trace.note("booked", &[*seq]);
+            world.book.acked(*seq);
+        }
+        self.reader.ack(seqs)
+    }
+
+    fn dead_letter(&mut self, letter: &DeadLetter) -> Result<(), DeadLetterError> {
+        // Not while the world is held: the disk may fail in the middle.
+        self.reader.dead_letter(letter)?;
+        let mut world = look(&self.world);
+        let event = letter.event().unwrap_or_else(|| panic!("the dead letter of seq {} does not decode", letter.seq));
+        let number = world.book.recognise(&event);
+        world.trace.note("dead letter", &[letter.seq, number]);
+        world.book.died(letter.seq, number);
+        Ok(())
+    }
+
+    fn rewind(&mut self) {
+        look(&self.world).trace.note("rewind", &[]);
+        self.reader.rewind();
+    }
+
+    fn acked(&self) -> Seq {
+        self.reader.acked()
+    }
+
+    fn durable(&self) -> Seq {
+        self.reader.durable()
+    }
+
+    fn mark_partition(&mut self, topic: &Arc<str>, partition: i32, seq: Seq, offset: i64) {
+        self.reader.mark_partition(topic, partition, seq, offset);
+    }
+}
+
+/// Time that passes only while somebody waits.
+pub struct SimulatedTime(pub Shared);
+
+impl Clock for SimulatedTime {
+    fn now(&self) -> Instant {
+        look(&self.0).now
+    }
+
+    fn unix_ms(&self) -> u64 {
+        1_700_000_000_000 + look(&self.0).now_ms()
+    }
+
+    /// In pieces, so that others get more than one turn; ends early when the drain is told to finish.
+    fn pause(&self, _stop: &DrainStop, duration: Duration) {
+        let before = look(&self.0).stop_sending;
+        for _ in 0..4 {
+            let mut world = look(&self.0);
+            let left = before.map_or(duration, |at| at.saturating_duration_since(world.now));
+            world.pass((duration / 4).min(left));
+            if world.stop_sending != before {
+                return;
+            }
+        }
+    }
+}
+
+/// Makes handles on the simulated Kafka.
+pub struct Handles(pub Shared);
+
+impl SinkFactory for Handles {
+    type Sink = Handle;
+
+    fn connect(&mut self) -> Result<Handle, Refusal> {
+        let mut world = look(&self.0);
+        let fault = world.style.fault;
+        let (kafka, mut around) = world.kafka();
+        if kafka.fault(around.chance, fault * 2) {
+            return Err(Refusal::new(Code::CriticalSystemResource, "no threads"));
+        }
+        kafka.connect(&mut around);
+        Ok(Handle(Arc::clone(&self.0)))
+    }
+
+    fn halve_batches(&mut self) -> u64 {
+        let kafka = &mut look(&self.0).kafka;
+        kafka.batch_events = (kafka.batch_events / 2).max(1);
+        kafka.batch_events as u64
+    }
+}
+
+/// The handle that there is.
+pub struct Handle(Shared);
+
+impl Sink for Handle {
+    fn send(&mut self, event: &EventRef<'_>, seq: Seq, _accepted_ms: u64) -> SendOutcome {
+        let mut world = look(&self.0);
+        let number = world.book.recognise(event);
+        world.book.sending(seq.0, number);
+        let fault = world.style.fault;
+        let (kafka, around) = world.kafka();
+        let handle = kafka.handle.as_ref().expect("a handle");
+        assert!(handle.dead.is_some() || !handle.gave_up, "G3: seq {seq} is sent with a handle that gave up events");
+        assert!(handle.last_sent < seq.0, "G3: seq {seq} is sent after {} with the same handle", handle.last_sent);
+        if let Some(refusal) = handle.refusal() {
+            return SendOutcome::Refused(refusal);
+        }
+        let posted = around.book.of(number);
+        if posted.poison == Some(Poison::Local) && !kafka.lenient {
+            around.trace.note("refused at once", &[seq.0]);
+            return SendOutcome::Refused(Refusal::new(Code::MessageSizeTooLarge, "larger than any batch"));
+        }
+        if kafka.fault(around.chance, fault * 4) {
+            around.trace.note("not taken", &[seq.0]);
+            return SendOutcome::Refused(Refusal::new(Code::Unknown, "for now"));
+        }
+        if kafka.fault(around.chance, fault) {
+            return SendOutcome::Full;
+        }
+        around.trace.note("send", &[handle.id, seq.0, number]);
+        let source = posted.source;
+        kafka.queue(Record { seq: seq.0, number, source });
+        SendOutcome::Sent
+    }
+
+    fn poll(&mut self, timeout: Duration, reports: &mut Vec<Report>) {
+        let mut world = look(&self.0);
+        world.pass(timeout);
+        let (kafka, mut around) = world.kafka();
+        kafka.work(&mut around);
+        kafka.reports(around.trace, reports);
+    }
+
+    fn connected(&self) -> bool {
+        let world = look(&self.0);
+        !world.kafka.is_down(world.now)
+    }
+
+    fn fatal(&self) -> Option<Refusal> {
+        look(&self.0).kafka.handle.as_ref().and_then(super::kafka::Handle::refusal)
+    }
+
+    fn take_trouble(&mut self) -> Option<Refusal> {
+        look(&self.0).kafka.trouble.take().map(|code| Refusal::new(code, "trouble"))
+    }
+
+    fn purge(&mut self, scope: Purge) {
+        look(&self.0).kafka.purge(scope);
+    }
+
+    fn discard(self) {
+        let mut world = look(&self.0);
+        let (kafka, mut around) = world.kafka();
+        kafka.handle_gone(&mut around);
+    }
+}
