@@ -197,7 +197,7 @@ fn inputs(files: &[PathBuf]) -> Result<Vec<Input>, Failure> {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).filter_map(|digit| char::from_digit(digit.into(), 16)).collect()
 }
 
 fn kind_and_name(text: &str) -> Result<String, String> {

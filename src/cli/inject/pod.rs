@@ -20,7 +20,7 @@ pub(super) fn give(pod: &mut Node, sidecar: &Sidecar, only: &[String], workload:
     volumes.retain(|volume| sidecar.has_socket || volume.name() != Some(SOCKET));
     let grace = spec.text_at(&["terminationGracePeriodSeconds"]).and_then(|text| text.parse::<u64>().ok());
     if grace.is_none_or(|seconds| seconds < sidecar.grace_seconds) {
-        spec.set("terminationGracePeriodSeconds", Node::plain(sidecar.grace_seconds));
+        spec.set("terminationGracePeriodSeconds", Node::plain(sidecar.grace_seconds.to_string()));
     }
     let security = spec.map_of("securityContext").ok_or(shape("securityContext", "mapping"))?;
     if security.get("fsGroup").is_none_or(Node::is_null) {

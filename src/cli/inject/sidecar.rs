@@ -78,7 +78,7 @@ fn container_of(mut container: Node, plan: &Plan) -> Node {
         container.remove("restartPolicy");
     }
     if let Some([port]) = container.list_of("ports").map(Vec::as_mut_slice) {
-        port.set("containerPort", Node::plain(plan.probe_port));
+        port.set("containerPort", Node::plain(plan.probe_port.to_string()));
     }
     if let Some(requests) = container.get_mut("resources").and_then(|resources| resources.get_mut("requests")) {
         requests.set("ephemeral-storage", Node::plain(&plan.ephemeral_storage));
@@ -91,15 +91,15 @@ fn container_of(mut container: Node, plan: &Plan) -> Node {
 
 fn volumes_of(volumes: &[Node], plan: &Plan) -> Vec<Node> {
     let wanted = volumes.iter().filter(|volume| plan.has_socket || volume.name() != Some(SOCKET));
-    let with_values = wanted.map(|volume| match volume.name() {
-        Some(BUFFER) => buffer_volume(plan),
-        _ => {
-            let mut volume = volume.clone();
-            if let Some(map) = volume.get_mut("configMap") {
-                map.set("name", Node::string(config_map(&plan.name)));
-            }
-            volume
+    let with_values = wanted.map(|volume| {
+        if volume.name() == Some(BUFFER) {
+            return buffer_volume(plan);
         }
+        let mut volume = volume.clone();
+        if let Some(map) = volume.get_mut("configMap") {
+            map.set("name", Node::string(config_map(&plan.name)));
+        }
+        volume
     });
     with_values.collect()
 }
@@ -126,7 +126,7 @@ fn buffer_volume(plan: &Plan) -> Node {
 
 /// Connecting to a socket needs no writable mount.
 fn app_mounts(plan: &Plan) -> Vec<Node> {
-    let mount = Node::map([("name", Node::plain(SOCKET)), ("mountPath", Node::plain(SOCKET_DIRECTORY)), ("readOnly", Node::plain(true))]);
+    let mount = Node::map([("name", Node::plain(SOCKET)), ("mountPath", Node::plain(SOCKET_DIRECTORY)), ("readOnly", Node::plain("true"))]);
     if plan.has_socket { vec![mount] } else { Vec::new() }
 }
 

@@ -87,21 +87,34 @@ fn config_maps(pieces: &mut [Piece<'_>], request: &Request<'_>, tally: &Tally) -
     let mut missing = Vec::new();
     for namespace in &tally.namespaces {
         let namespace = namespace.as_deref();
-        let is_it = |piece: &&mut Piece<'_>| piece.node.as_ref().is_some_and(|node| relay_toml::is_it(node, request.name, namespace));
-        match pieces.iter_mut().find(is_it) {
-            Some(piece) => {
-                if let Some(node) = &mut piece.node
-                    && let Some(data) = node.map_of("data")
+        let found = pieces.iter_mut().find_map(|Piece { node, is_changed, .. }| {
+            let config_map = find(node.as_mut()?, &|object| relay_toml::is_it(object, request.name, namespace))?;
+            Some((config_map, is_changed))
+        });
+        match found {
+            Some((config_map, is_changed)) => {
+                if let Some(data) = config_map.map_of("data")
                     && data.text_at(&["relay.toml"]) != Some(text)
                 {
                     data.set("relay.toml", Node::string(text));
-                    piece.is_changed = true;
+                    *is_changed = true;
                 }
             }
             None => missing.push(relay_toml::object(request.name, namespace, text)),
         }
     }
     missing
+}
+
+/// The object that is meant, or the one in a list.
+fn find<'a>(object: &'a mut Node, is_it: &dyn Fn(&Node) -> bool) -> Option<&'a mut Node> {
+    if is_it(object) {
+        return Some(object);
+    }
+    match object.get_mut("items") {
+        Some(Node::List(items)) => items.iter_mut().find_map(|item| find(item, is_it)),
+        _ => None,
+    }
 }
 
 fn written(pieces: &[Piece<'_>], config_maps: &[Node]) -> String {
@@ -111,6 +124,10 @@ fn written(pieces: &[Piece<'_>], config_maps: &[Node]) -> String {
         out.push_str(&emit(config_map));
     }
     for piece in pieces {
+        if !out.is_empty() && piece.document.is_only_directives() {
+            // They stand before a first separator; behind another document they would be content.
+            continue;
+        }
         if !piece.document.has_separator() {
             separate(&mut out);
         } else if !out.is_empty() && !out.ends_with('\n') {

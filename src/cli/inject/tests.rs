@@ -58,7 +58,7 @@ fn injected(manifests: &str, flags: &str) -> Result<String, String> {
 }
 
 fn objects(stream: &str) -> Vec<Node> {
-    split(stream).into_iter().filter_map(|document| parse(document.text, 1).unwrap()).collect()
+    split(stream).into_iter().filter(|document| !document.is_empty()).filter_map(|document| parse(document.text, 1).unwrap()).collect()
 }
 
 fn pod(stream: &str) -> Node {
@@ -160,6 +160,24 @@ fn every_kind() {
         assert!(text.contains("name: dualstream-buffer") && text.contains("Seconds: 300") && text.contains("fsGroup: 7"), "{text}");
     }
     assert!(!texts[7].contains("dualstream"), "another group's Job was changed");
+}
+
+// Goal: what a cluster gives back, one List with everything in it, has one ConfigMap afterwards, and it is the new one; what stands
+// beside a separator, or has comments before it, comes through as well.
+#[test]
+fn other_shapes_of_streams() {
+    let once = injected(SHOP, "--brokers kafka:9092").unwrap();
+    let list = Node::map([("apiVersion", Node::plain("v1")), ("kind", Node::plain("List")), ("items", Node::List(objects(&once)))]);
+    let again = injected(&yaml::emit(&list), "--brokers kafka:9093").unwrap();
+    let all = objects(&again);
+    assert_eq!((all.len(), all[0].items("items").len()), (1, 3), "{again}");
+    assert!(all[0].items("items")[0].text_at(&["data", "relay.toml"]).unwrap().contains("kafka:9093"));
+    let pod = "{apiVersion: v1, kind: Pod, metadata: {name: p}, spec: {containers: [{name: a}]}}";
+    for stream in [format!("--- {pod}\n"), format!("# a\n\n# b\n{pod}"), format!("%YAML 1.2\n---\n{pod}\n...\n---\n# nothing\n")] {
+        let out = injected(&stream, "--brokers k:1").unwrap();
+        assert_eq!(objects(&out).len(), 2, "{out}");
+        assert_eq!(injected(&out, "--brokers k:1").unwrap(), out);
+    }
 }
 
 // Goal: what cannot be done is refused with what is wrong, where, and what helps; nothing is written.

@@ -35,8 +35,8 @@ impl Node {
     }
 
     /// What needs no quotes: a number, a boolean, a name that can be nothing else.
-    pub(super) fn plain(text: impl ToString) -> Self {
-        Self::Scalar { text: text.to_string(), is_plain: true }
+    pub(super) fn plain(text: impl Into<String>) -> Self {
+        Self::Scalar { text: text.into(), is_plain: true }
     }
 
     /// A mapping with these keys.

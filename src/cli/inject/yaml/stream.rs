@@ -45,6 +45,11 @@ impl<'a> Document<'a> {
         self.text.lines().all(|line| is_remark(line) || line.starts_with('%') || is_remark(line.strip_prefix("---").unwrap_or(line)))
     }
 
+    /// Whether it is what may stand before the first separator: directives such as `%YAML`.
+    pub(in crate::cli::inject) fn is_only_directives(&self) -> bool {
+        self.is_empty() && self.text.lines().any(|line| line.starts_with('%'))
+    }
+
     /// The lines before its content: the separator and comments.
     pub(in crate::cli::inject) fn head(&self) -> &'a str {
         let mut lines = self.text.split_inclusive('\n').enumerate();
