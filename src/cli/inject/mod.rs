@@ -66,7 +66,7 @@ pub(super) struct InjectArgs {
     #[arg(long, value_enum, default_value_t = Storage::EmptyDir, requires_if("existingClaim", "claim"))]
     storage: Storage,
 
-    /// Size of its volume; without, what buffer.max_bytes needs
+    /// Size of its volume; without, what the bound on the buffer needs
     #[arg(long, value_name = "QUANTITY")]
     storage_size: Option<String>,
 
@@ -114,7 +114,7 @@ pub(super) struct InjectArgs {
     #[arg(long, value_name = "URL", help_heading = "Settings")]
     redis_url: Option<String>,
 
-    /// Bound on the buffer (buffer.max_bytes); the volume's size follows
+    /// Bound on the buffer, such as 2GiB; the volume's size follows
     #[arg(long, value_name = "SIZE", help_heading = "Settings")]
     max_bytes: Option<String>,
 

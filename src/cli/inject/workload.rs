@@ -35,7 +35,8 @@ fn pod_path(object: &Node) -> Option<&'static [&'static str]> {
 /// `KIND/NAME`.
 fn title(object: &Node) -> String {
     let name = object.text_at(&["metadata", "name"]).or(object.text_at(&["metadata", "generateName"]));
-    format!("{}/{}", object.text_at(&["kind"]).unwrap_or("?"), name.unwrap_or("?"))
+    let Some(kind) = object.text_at(&["kind"]) else { return "a document without a kind".to_owned() };
+    format!("{kind}/{}", name.unwrap_or("?"))
 }
 
 /// Gives the relay to what makes pods in an object, a `List` included; whether it was there. `only` holds `KIND/NAME`; empty: all.
