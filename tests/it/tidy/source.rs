@@ -112,7 +112,8 @@ fn code_is_told_from_tests_and_comments() {
     let of = |path: &str| sources.iter().find(|file| file.path == path).unwrap_or_else(|| panic!("no {path}"));
     assert_eq!(of("drain/kafka/mod.rs").module, ["drain", "kafka"]);
     assert_eq!(of("main.rs").part(), "");
-    for tests in ["drain/kafka/tests.rs", "drain/simulated.rs", "ingest/tests/mod.rs", "ingest/tests/replies.rs", "ops/health_tests.rs"] {
+    for tests in ["drain/kafka/tests.rs", "drain/simulated/mod.rs", "ingest/tests/mod.rs", "ingest/tests/replies.rs", "ops/health_tests.rs"]
+    {
         assert!(of(tests).is_test, "{tests}");
     }
     let product: Vec<_> = sources.iter().filter(|file| !file.is_test).collect();
