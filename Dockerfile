@@ -16,12 +16,16 @@ COPY Cargo.toml Cargo.lock ./
 RUN sed -i '/^\[\[\(test\|bench\|example\)\]\]/,/^$/d' Cargo.toml \
     && mkdir src && echo 'fn main() {}' > src/main.rs && touch src/lib.rs \
     && cargo build --locked --release --bin dualstream --features "${FEATURES}"
+# `dualstream inject` has the sidecar built in.
+COPY kustomize/dualstream/sidecar.yaml kustomize/dualstream/sidecar.yaml
 COPY src src
 # Newer than the stand-ins, or cargo would keep what it built of them.
 RUN touch src/main.rs src/lib.rs \
     && cargo build --locked --release --bin dualstream --features "${FEATURES}" \
     && strip --strip-debug target/release/dualstream \
     && mkdir /empty
+COPY scripts/sbom.py scripts/sbom.py
+RUN scripts/sbom.py --features "${FEATURES}" --target "$(rustc -vV | sed -n 's/^host: //p')" --out dualstream.cdx.json
 
 FROM ${RUNTIME_IMAGE}
 ARG VERSION=0.1.0
@@ -34,6 +38,8 @@ LABEL org.opencontainers.image.title="dualstream" \
       org.opencontainers.image.source="${SOURCE}" \
       org.opencontainers.image.licenses="MIT OR Apache-2.0"
 COPY --from=build /src/target/release/dualstream /usr/local/bin/dualstream
+# What it is built from, for scanners.
+COPY --from=build /src/dualstream.cdx.json /usr/share/doc/dualstream/dualstream.cdx.json
 # The places of the buffer and of sockets: a volume that is mounted there for the first time takes their owner.
 COPY --from=build --chown=65532:65532 /empty /var/lib/dualstream
 COPY --from=build --chown=65532:65532 /empty /run/dualstream

@@ -15,7 +15,7 @@ WITH := --locked --features "$(FEATURES)"
 # Cheap first, so that a slip shows early.
 STEPS := deps fmt-check deny lint unit prove-slice sim-slice fuzz-slice handover it demo-check helm-check
 
-.PHONY: help $(STEPS) test advisories prove sim crash-long churn-long fuzz mutants demo bench start-up engines helm-deps helm-docs helm-check-full
+.PHONY: help $(STEPS) test advisories prove sim crash-long churn-long fuzz mutants demo bench start-up engines helm-deps helm-docs helm-check-full sbom
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 17
@@ -106,6 +106,10 @@ helm-check: helm-deps ## the chart, its examples and the kustomize component, by
 helm-check-full: helm-deps ## helm-check, and on real processes: a pod's shutdown, the dashboard's queries by a Prometheus that scrapes a relay
 	@[ "$(DUALSTREAM)" != "$(CURDIR)/target/debug/dualstream" ] || cargo build $(WITH) --quiet
 	@cd tests/helm && DUALSTREAM="$(DUALSTREAM)" go test -vet=off -count=1 -v ./...
+
+sbom: ## what the program is built from, as CycloneDX 1.6 with licences and hashes: target/dualstream.cdx.json (FEATURES=kafka-tls)
+	@scripts/sbom.py --features "$(FEATURES)" --out target/dualstream.cdx.json
+	@scripts/sbom.py --check target/dualstream.cdx.json
 
 bench: ## this machine: ingest, disk, drain, end to end, memory, each beside its own ceiling (ARGS="--brokers HOST:PORT")
 	@cargo build $(WITH) --release

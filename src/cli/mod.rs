@@ -16,6 +16,7 @@ mod exit;
 mod healthcheck;
 mod http_client;
 mod human;
+mod inject;
 mod logging;
 mod look;
 mod man;
@@ -72,6 +73,7 @@ enum Command {
     DrainOnly(drain_only::DrainOnlyArgs),
     Bench(bench::BenchArgs),
     Healthcheck(healthcheck::HealthcheckArgs),
+    Inject(inject::InjectArgs),
     ConfigReference(config_reference::ConfigReferenceArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
@@ -105,6 +107,7 @@ fn dispatch(command: &Command, out: &mut Output) -> Result<Exit, Failure> {
         Command::DrainOnly(args) => drain_only::run(args, out),
         Command::Bench(args) => bench::run(args, out),
         Command::Healthcheck(args) => healthcheck::run(args, out),
+        Command::Inject(args) => inject::run(args, out),
         Command::ConfigReference(args) => config_reference::run(args, out),
         Command::Completions(args) => completions::run(args, Cli::command(), out),
         Command::Man(args) => man::run(args, Cli::command(), out),

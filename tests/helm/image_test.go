@@ -2,7 +2,10 @@ package helm
 
 import (
 	"encoding/json"
+	"io/fs"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -36,6 +39,33 @@ func TestDockerfile(t *testing.T) {
 		if command.ProcessState.ExitCode() != code {
 			t.Errorf("%v ends with %d, not %d", words, command.ProcessState.ExitCode(), code)
 		}
+	}
+}
+
+// Goal: the image builds: what the source includes from elsewhere in the repository is there, too.
+func TestTheBuildHasWhatTheSourceIncludes(t *testing.T) {
+	dockerfile, ignored := readText(t, "Dockerfile"), "\n"+readText(t, ".dockerignore")
+	included, seen := regexp.MustCompile(`include_(?:str|bytes)!\("([^"]+)"\)`), 0
+	err := filepath.WalkDir(root(t, "src"), func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() || filepath.Ext(path) != ".rs" || entry.Name() == "tests.rs" {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		for _, found := range included.FindAllStringSubmatch(string(text), -1) {
+			file, err := filepath.Rel(root(t), filepath.Join(filepath.Dir(path), found[1]))
+			if err != nil || strings.HasPrefix(file, "src/") {
+				continue
+			}
+			seen++
+			top, _, _ := strings.Cut(file, "/")
+			if !strings.Contains(dockerfile, "\nCOPY "+file+" "+file+"\n") || !strings.Contains(ignored, "\n!"+top+"\n") {
+				t.Errorf("%s includes %s, which the build of the image does not have", path, file)
+			}
+		}
+		return err
+	})
+	if err != nil || seen == 0 {
+		t.Errorf("%d files are included: %v", seen, err)
 	}
 }
 
