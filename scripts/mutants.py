@@ -172,7 +172,7 @@ def write_docs(results):
     rows = [f"| {m['name']} | {m['why']} | `{m['proof']}` | {outcome} |" for m, outcome, _ in results.values()]
     killed = sum(outcome.startswith("killed") for _, outcome, _ in results.values())
     DOCS.write_text(
-        "# Mutants of the buffer\n\n"
+        "# Mutants of the buffer and the drain\n\n"
         "Each line was taken out of, or broken in, the code, and the proof named had to fail: what a check cannot notice, it does not prove.\n"
         "The list is `tests/mutants/*.toml`; `make mutants` runs it, and writes this page with `ARGS=--write-docs`. `make test` checks that each\n"
         "mutant still applies.\n\n"
