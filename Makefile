@@ -53,10 +53,10 @@ prove: ## the proofs of the buffer, all of them: crashes, faults, rot, a model (
 	@cargo test $(WITH) --release --test prove -- --full
 
 sim-slice: ## the whole relay from some hundred seeds
-	@cargo test --locked --test sim
+	@cargo test $(WITH) --test sim
 
 sim: ## the whole relay from thousands of seeds: a faulty Kafka, crashes, an operator; a table (docs/proofs.md); DUALSTREAM_SEED=N ARGS="--only NAME" one of them
-	@cargo test --locked --release --test sim -- --full $(ARGS)
+	@cargo test $(WITH) --release --test sim -- --full $(ARGS)
 
 fuzz-slice: ## some seconds of each fuzz target, with the inputs that are kept
 	@DUALSTREAM_FUZZ_SECONDS=8 cargo test $(WITH) --lib fuzz:: -- --nocapture
@@ -116,8 +116,8 @@ bench: ## this machine: ingest, disk, drain, end to end, memory, each beside its
 	@cargo run $(WITH) --release --quiet -- bench $(ARGS)
 
 start-up: ## what it takes to open a buffer of 10 GiB, and of 1 GiB, after a kill and after a stop (ARGS="--start-backlog-bytes SIZE --dir DIR")
-	@cargo build --locked --release
-	@cargo run --locked --release --quiet -- bench --only start $(ARGS)
+	@cargo build $(WITH) --release
+	@cargo run $(WITH) --release --quiet -- bench --only start $(ARGS)
 
 engines: ## the storage engines that were compared, run again
 	@cd benches/engines && cargo run --release

@@ -85,6 +85,11 @@ impl DeadLetters {
         if !dry_run && !seqs.is_empty() {
             self.until_ends_are_on_disk()?;
             self.shared.dead_letters.remove(&seqs)?;
+            // Given up for good: whoever mends the event may send it again under its id.
+            let mut window = lock(&self.shared.window);
+            for seq in &seqs {
+                window.forget(*seq, *seq);
+            }
         }
         Ok(Purged { events: seqs.len() as u64, first_seq: seqs.first().copied(), last_seq: seqs.last().copied() })
     }

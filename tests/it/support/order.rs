@@ -4,40 +4,32 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::consume::Record;
 
-/// Which relay sent a record, and as which of its events: the `dualstream` header, `{relay-id}/{seq}`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Origin {
-    pub relay: String,
-    pub seq: u64,
-}
+#[path = "../../../examples/consumer/last_seen.rs"]
+mod last_seen;
+
+use last_seen::LastSeen;
+pub use last_seen::Origin;
 
 /// The origin of a record, if a relay sent it.
 #[track_caller]
 pub fn origin(record: &Record) -> Option<Origin> {
-    let header = std::str::from_utf8(record.header("dualstream")?).expect("the header is text");
-    let parsed = header.split_once('/').and_then(|(relay, seq)| Some(Origin { relay: relay.to_owned(), seq: seq.parse().ok()? }));
-    Some(parsed.unwrap_or_else(|| panic!("{header:?} is not relay-id/seq")))
+    let header = record.header("dualstream")?;
+    Some(Origin::parse(header).unwrap_or_else(|| panic!("{header:?} is not relay-id/seq")))
 }
 
-/// What a consumer keeps that drops `seq <= last seen` per relay and partition, in order, and how many it dropped.
-/// Records without the header are kept.
+/// What a consumer keeps that drops `seq <= last seen` per relay and partition (docs/consumers.md), in order, and how many it dropped.
+/// Records without the header are kept. The marks go through their text, as a consumer's that is killed again and again.
 pub fn dedup(records: &[Record]) -> (Vec<Record>, usize) {
-    let mut last_seen: HashMap<(String, i32), u64> = HashMap::new();
-    let unique: Vec<_> = records
-        .iter()
-        .filter(|record| {
-            let Some(Origin { relay, seq }) = origin(record) else {
-                return true;
-            };
-            let last = last_seen.get(&(relay.clone(), record.partition));
-            let is_new = last.is_none_or(|last| seq > *last);
-            if is_new {
-                last_seen.insert((relay, record.partition), seq);
-            }
-            is_new
-        })
-        .cloned()
-        .collect();
+    let mut seen = LastSeen::default();
+    let mut unique = Vec::new();
+    for (index, record) in records.iter().enumerate() {
+        if index % 1000 == 999 {
+            seen = LastSeen::from_lines(&seen.to_lines()).expect("marks survive");
+        }
+        if origin(record).is_none_or(|origin| seen.is_new(origin, record.partition)) {
+            unique.push(record.clone());
+        }
+    }
     let duplicates = records.len() - unique.len();
     (unique, duplicates)
 }
