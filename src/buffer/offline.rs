@@ -108,7 +108,7 @@ pub fn purge(storage: &dyn Storage, keyring: &Keyring, selection: &Selection) ->
 pub fn purge_dead_letters(storage: &dyn Storage, keyring: &Keyring, selection: &Selection, dry_run: bool) -> Result<Purged, OpenError> {
     let _ = Look::open(storage)?;
     if dry_run {
-        return Ok(summary(&dead_letters::select(storage, keyring, selection)?));
+        return Ok(Purged::of(&dead_letters::select(storage, keyring, selection)?));
     }
     let mut held = Held::open(storage)?;
     // Once their files are gone, only the cursor says that these events are at their end.
@@ -116,11 +116,7 @@ pub fn purge_dead_letters(storage: &dyn Storage, keyring: &Keyring, selection: &
     held.write_cursor()?;
     let seqs = dead_letters::select(storage, keyring, selection)?;
     dead_letters::remove(storage, &seqs)?;
-    Ok(summary(&seqs))
-}
-
-fn summary(seqs: &[u64]) -> Purged {
-    Purged { events: seqs.len() as u64, first_seq: seqs.first().copied(), last_seq: seqs.last().copied() }
+    Ok(Purged::of(&seqs))
 }
 
 /// Lost events as the cursor counts them; refuses what is no buffer before anything is made in it.

@@ -10,6 +10,7 @@ mod chance;
 mod crash;
 mod disk;
 mod faults;
+mod flags;
 mod life;
 mod model;
 mod proof;
@@ -17,6 +18,7 @@ mod rot;
 mod table;
 mod told;
 
+use flags::{flags, kept};
 use proof::{Line, Scope};
 use std::process::ExitCode;
 
@@ -52,20 +54,10 @@ fn main() -> ExitCode {
     if is_proven { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn arguments(mut arguments: impl Iterator<Item = String>) -> Result<(Scope, Option<String>), String> {
+fn arguments(arguments: impl Iterator<Item = String>) -> Result<(Scope, Option<String>), String> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let mut scope = Scope { full: false, seed: None, kept: kept()?, jobs: cores };
-    let mut only = None;
-    while let Some(argument) = arguments.next() {
-        let mut number = || arguments.next().and_then(|text| text.parse::<u64>().ok()).ok_or(format!("{argument} takes a number"));
-        match argument.as_str() {
-            "--full" => scope.full = true,
-            "--seed" => scope.seed = Some(number()?),
-            "--jobs" => scope.jobs = usize::try_from(number()?).map_or(1, |jobs| jobs.max(1)),
-            "--only" => only = Some(arguments.next().ok_or("--only takes the name of a proof")?),
-            other => return Err(format!("there is no {other}; there are --full, --only NAME, --seed N, --jobs N")),
-        }
-    }
+    let mut scope = Scope { full: false, seed: None, kept: kept(KEPT, "tests/prove/seeds", "proof")?, jobs: cores };
+    let only = flags(arguments, &mut scope, "proof")?;
     let names: Vec<_> = PROOFS.iter().map(|(name, _)| *name).collect();
     match &only {
         Some(only) if !names.iter().any(|name| name.starts_with(only.as_str())) => {
@@ -73,13 +65,4 @@ fn arguments(mut arguments: impl Iterator<Item = String>) -> Result<(Scope, Opti
         }
         _ => Ok((scope, only)),
     }
-}
-
-fn kept() -> Result<Vec<(String, u64)>, String> {
-    let lines = KEPT.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-    let seed = |line: &str| {
-        let (name, rest) = line.split_once(' ')?;
-        Some((name.to_owned(), rest.split_whitespace().next()?.parse().ok()?))
-    };
-    lines.map(|line| seed(line).ok_or_else(|| format!("tests/prove/seeds: {line:?} is not a proof and a seed"))).collect()
 }

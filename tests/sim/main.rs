@@ -16,6 +16,8 @@ mod chance;
 #[allow(dead_code, unused_imports, reason = "the proofs of the buffer use all of it")]
 #[path = "../prove/disk/mod.rs"]
 mod disk;
+#[path = "../prove/flags.rs"]
+mod flags;
 mod kafka;
 #[path = "../prove/proof.rs"]
 mod proof;
@@ -28,6 +30,7 @@ mod trace;
 mod verify;
 mod world;
 
+use flags::{flags, kept};
 use proof::{Line, Scope, Tally};
 use std::process::ExitCode;
 use style::{SCENARIOS, Scenario};
@@ -86,33 +89,14 @@ fn simulate(scenario: Scenario, scope: &Scope) -> Line {
     })
 }
 
-fn arguments(mut arguments: impl Iterator<Item = String>, seed: Option<String>) -> Result<(Scope, Option<String>), String> {
+fn arguments(arguments: impl Iterator<Item = String>, seed: Option<String>) -> Result<(Scope, Option<String>), String> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let seed = seed.map(|seed| seed.parse().map_err(|_| format!("DUALSTREAM_SEED is {seed:?}: it takes a number"))).transpose()?;
-    let mut scope = Scope { full: false, seed, kept: kept()?, jobs: cores };
-    let mut only = None;
-    while let Some(argument) = arguments.next() {
-        let mut number = || arguments.next().and_then(|text| text.parse::<u64>().ok()).ok_or(format!("{argument} takes a number"));
-        match argument.as_str() {
-            "--full" => scope.full = true,
-            "--seed" => scope.seed = Some(number()?),
-            "--jobs" => scope.jobs = usize::try_from(number()?).map_or(1, |jobs| jobs.max(1)),
-            "--only" => only = Some(arguments.next().ok_or("--only takes the name of a scenario")?),
-            other => return Err(format!("there is no {other}; there are --full, --only NAME, --seed N, --jobs N")),
-        }
-    }
+    let mut scope = Scope { full: false, seed, kept: kept(KEPT, "tests/sim/seeds", "scenario")?, jobs: cores };
+    let only = flags(arguments, &mut scope, "scenario")?;
     let names: Vec<_> = SCENARIOS.iter().map(|scenario| scenario.name).collect();
     match &only {
         Some(only) if !names.contains(&only.as_str()) => Err(format!("no scenario is called {only}; there are {names:?}")),
         _ => Ok((scope, only)),
     }
-}
-
-fn kept() -> Result<Vec<(String, u64)>, String> {
-    let lines = KEPT.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-    let seed = |line: &str| {
-        let (name, rest) = line.split_once(' ')?;
-        Some((name.to_owned(), rest.split_whitespace().next()?.parse().ok()?))
-    };
-    lines.map(|line| seed(line).ok_or_else(|| format!("tests/sim/seeds: {line:?} is not a scenario and a seed"))).collect()
 }

@@ -91,7 +91,7 @@ impl DeadLetters {
                 window.forget(*seq, *seq);
             }
         }
-        Ok(Purged { events: seqs.len() as u64, first_seq: seqs.first().copied(), last_seq: seqs.last().copied() })
+        Ok(Purged::of(&seqs))
     }
 
     /// Appends the events of a selection again, in the order of their old seqs, and removes the letters; or says what that would do. Blocks.

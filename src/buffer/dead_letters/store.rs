@@ -59,9 +59,7 @@ pub(in crate::buffer) struct Survey {
 pub(in crate::buffer) fn survey(storage: &dyn Storage) -> Result<Survey, DeadLetterError> {
     let mut survey = Survey::default();
     let names = storage.list(DEAD_LETTERS_DIR).unwrap_or_default();
-    if names.iter().any(|name| NEW_NAME.ends_with(&format!("/{name}"))) {
-        storage.remove(NEW_NAME).map_err(|source| failed(storage, "remove", NEW_NAME, source))?;
-    }
+    remove_unfinished(storage, &names).map_err(|source| failed(storage, "remove", NEW_NAME, source))?;
     for seq in seqs_in(&names) {
         survey.seqs.push(seq);
         let name = name_of(seq);
@@ -135,9 +133,7 @@ impl Store {
 
     fn write_new(&self, bytes: &[u8]) -> io::Result<()> {
         // What a failed attempt left may be longer.
-        if self.storage.list(DEAD_LETTERS_DIR)?.iter().any(|name| NEW_NAME.ends_with(&format!("/{name}"))) {
-            self.storage.remove(NEW_NAME)?;
-        }
+        remove_unfinished(&*self.storage, &self.storage.list(DEAD_LETTERS_DIR)?)?;
         let file = self.storage.open(NEW_NAME, OpenMode::Create)?;
         write_full(&*file, bytes, 0)?;
         file.sync_data()
@@ -299,6 +295,12 @@ pub fn remove(storage: &dyn Storage, seqs: &[u64]) -> Result<(), DeadLetterError
     }
     let synced = if seqs.is_empty() { Ok(()) } else { storage.sync_dir(DEAD_LETTERS_DIR) };
     synced.map_err(|source| failed(storage, "sync", DEAD_LETTERS_DIR, source))
+}
+
+/// Removes what was being written when somebody stopped.
+fn remove_unfinished(storage: &dyn Storage, names: &[String]) -> io::Result<()> {
+    let there = names.iter().any(|name| NEW_NAME.ends_with(&format!("/{name}")));
+    if there { storage.remove(NEW_NAME) } else { Ok(()) }
 }
 
 fn load(storage: &dyn Storage, seq: u64) -> Result<Vec<u8>, DeadLetterError> {

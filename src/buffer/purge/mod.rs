@@ -50,6 +50,13 @@ pub struct Purged {
     pub last_seq: Option<u64>,
 }
 
+impl Purged {
+    /// Events one by one, in the order of their seqs.
+    pub(in crate::buffer) fn of(seqs: &[u64]) -> Self {
+        Self { events: seqs.len() as u64, first_seq: seqs.first().copied(), last_seq: seqs.last().copied() }
+    }
+}
+
 /// Why nothing was purged, but for the last of them.
 #[derive(Debug, thiserror::Error)]
 pub enum PurgeError {
