@@ -30,9 +30,11 @@ impl LastSeen {
     /// Whether a record is seen for the first time. From then on it is known.
     pub fn is_new(&mut self, origin: Origin, partition: i32) -> bool {
         let Origin { relay, seq } = origin;
-        let last = self.marks.entry((relay, partition)).or_default();
-        let new = seq > *last;
-        *last = seq.max(*last);
+        let mark = (relay, partition);
+        let new = self.marks.get(&mark).is_none_or(|last| seq > *last);
+        if new {
+            self.marks.insert(mark, seq);
+        }
         new
     }
 

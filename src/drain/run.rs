@@ -210,6 +210,10 @@ impl<S: Source, F: SinkFactory, C: Clock> Drain<S, F, C> {
             if self.end_isolation() {
                 return LineEnd::Renew;
             }
+            // What a handle can no longer take is not given to it first: while nothing was to do, the topic's limit may have changed.
+            if let Some(refusal) = sink.fatal() {
+                return LineEnd::Stopped(Stop { kind: StopKind::CameBack, refusal });
+            }
             // Asked before looking for events: told only afterwards, there may be some, or no pause any more.
             let finishing = self.line.acked_before.is_some();
             let filled = match self.fill(sink) {
