@@ -65,6 +65,8 @@ pub struct Reader {
     fresh_from: u64,
     /// The newest event of a life that did not end in good order.
     unclean_up_to: Option<Seq>,
+    /// Somebody was told of it.
+    told_doubt: bool,
 }
 
 /// Ends a [`Reader::wait`] early; clones share it.
@@ -90,7 +92,20 @@ impl Reader {
         let (scanner, leases) = (Scanner::default(), VecDeque::new());
         let (segment, unread) = (Weak::new(), (0, 0, 0));
         let (segment_id, offset, cipher) = (0, DATA_START, None);
-        Self { shared, next_seq, segment_id, offset, segment, scanner, cipher, unread, leases, fresh_from, unclean_up_to }
+        Self {
+            shared,
+            next_seq,
+            segment_id,
+            offset,
+            segment,
+            scanner,
+            cipher,
+            unread,
+            leases,
+            fresh_from,
+            unclean_up_to,
+            told_doubt: false,
+        }
     }
 
     /// A handle that ends [`Reader::wait`] early.
@@ -219,14 +234,24 @@ impl Reader {
 
     /// After an unclean stop, once: the newest event of the life that ended so, and the newest places that the checkpoint knows of.
     pub fn in_doubt(&mut self) -> Option<(Seq, Vec<Place>)> {
-        let up_to = self.unclean_up_to.take()?;
+        let up_to = self.unclean_up_to.filter(|_| !std::mem::replace(&mut self.told_doubt, true))?;
+        Some((up_to, self.places()))
+    }
+
+    /// Whether the life before this one ended in good order, or there was none: then the books are complete.
+    pub fn stopped_clean(&self) -> bool {
+        self.unclean_up_to.is_none()
+    }
+
+    /// The newest acked place of each partition.
+    pub fn places(&self) -> Vec<Place> {
         let marks = lock(&self.shared.marks);
         let place = |((topic, partition), (_, offset)): (&(Arc<str>, i32), &(u64, i64))| Place {
             topic: Arc::clone(topic),
             partition: *partition,
             offset: *offset,
         };
-        Some((up_to, marks.partitions.iter().map(place).collect()))
+        marks.partitions.iter().map(place).collect()
     }
 
     /// Remembers the newest acked place of a partition, for the checkpoint.

@@ -19,7 +19,7 @@ pub struct Class {
 }
 
 /// The reasons that may need somebody to act: the closed set of `drain_blocked{reason}`.
-pub const BLOCK_REASONS: [&str; 10] = [
+pub const BLOCK_REASONS: [&str; 11] = [
     "unknown_topic",
     "invalid_topic",
     "authorization",
@@ -30,6 +30,7 @@ pub const BLOCK_REASONS: [&str; 10] = [
     "malformed",
     "dead_letters_full",
     "dead_letters_failed",
+    "another_relay",
 ];
 
 /// What blocks when an event that Kafka will never take must not become a dead letter (`kafka.on_rejected = "block"`).
@@ -65,6 +66,14 @@ pub(super) const DEAD_LETTERS_FAILED: Class = Class {
 /// The buffer's files cannot be read.
 pub(super) const UNREADABLE: Class =
     Class { disposition: Disposition::Block, reason: "unreadable", meaning: "the buffer cannot be read; check its volume" };
+
+/// Kafka's cursor under our relay-id is of events that we do not have.
+pub(super) const ANOTHER_RELAY: Class = Class {
+    disposition: Disposition::Block,
+    reason: "another_relay",
+    meaning: "somebody else has delivered other events under this relay's id: a relay on a copy of this buffer directory, or this directory was \
+              restored from a backup; nothing is sent until that is put right (docs/runbook.md, Another relay) and this relay is restarted",
+};
 
 /// A stored record does not decode although its checksum is right.
 pub(super) const MALFORMED: Class = Class {
@@ -123,9 +132,11 @@ fn outage(code: RDKafkaErrorCode) -> Option<Class> {
         Code::ClusterAuthorizationFailed => {
             ("authorization", "this user may not produce idempotently; brokers older than 2.8 need IDEMPOTENT_WRITE on the cluster")
         }
-        Code::TransactionalIdAuthorizationFailed | Code::DelegationTokenAuthorizationFailed | Code::GroupAuthorizationFailed => {
-            ("authorization", "this user lacks a right")
-        }
+        Code::TransactionalIdAuthorizationFailed => (
+            "authorization",
+            "this user may not run transactions; grant WRITE and DESCRIBE on transactional ids with the prefix dualstream-",
+        ),
+        Code::DelegationTokenAuthorizationFailed | Code::GroupAuthorizationFailed => ("authorization", "this user lacks a right"),
         Code::Authentication
         | Code::SaslAuthenticationFailed
         | Code::UnsupportedSASLMechanism
@@ -162,9 +173,10 @@ fn handle_finished(code: RDKafkaErrorCode) -> Option<Class> {
         | Code::UnknownProducerId
         | Code::InvalidProducerEpoch
         | Code::InvalidProducerIdMapping
-        | Code::Inconsistent
-        | Code::Fenced
-        | Code::ProducerFenced => "the broker lost track of this handle's sequence (a leader that was lost, or data that expired)",
+        | Code::Inconsistent => "the broker lost track of this handle's sequence (a leader that was lost, or data that expired)",
+        Code::Fenced | Code::ProducerFenced => {
+            "the transaction took too long, or another relay runs under this relay's id (a copy of this buffer directory?)"
+        }
         _ => return None,
     };
     Some(Class { disposition: Disposition::Fatal, reason: "fatal", meaning })
@@ -235,7 +247,7 @@ mod tests {
     // Goal: every reason that reaches a metric is from the closed sets that its documentation names.
     #[test]
     fn reasons_are_a_closed_set() {
-        let own = [STALLED, UNREADABLE, MALFORMED, DEAD_LETTERS_FULL, DEAD_LETTERS_FAILED];
+        let own = [STALLED, UNREADABLE, MALFORMED, DEAD_LETTERS_FULL, DEAD_LETTERS_FAILED, ANOTHER_RELAY];
         for class in (-200..=130).filter_map(code).map(classify).chain(own) {
             let set: &[&str] = match class.disposition {
                 Disposition::Block => &BLOCK_REASONS,

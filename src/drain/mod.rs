@@ -22,11 +22,13 @@ mod inflight;
 mod isolate;
 mod kafka;
 mod reconcile;
+mod resume;
 mod run;
 mod sink;
 mod source;
 mod stats;
 mod stop;
+mod transactional;
 mod watchdog;
 mod window;
 
@@ -41,12 +43,16 @@ use std::sync::Arc;
 pub use acks::OnAcked;
 pub use classify::{BLOCK_REASONS, Class, DEAD_REASONS, PASSING_REASONS};
 pub use clock::{Clock, SystemClock};
-pub use kafka::{BuildError, KafkaFactory, KafkaFacts, KafkaSink, ProbeError, Unusable, check_properties, probe, producer_settings};
+pub use kafka::{
+    BuildError, KafkaFactory, KafkaFacts, KafkaHandle, KafkaSink, ProbeError, Unusable, check_properties, probe, producer_settings,
+};
 pub use reconcile::{Found, InDoubt, Tail, Wanted};
+pub use resume::{Committed, KeepGoing, Known};
 pub use sink::{Purge, Refusal, Report, SendOutcome, Sink, SinkFactory};
 pub use source::Source;
 pub use stats::{DrainState, DrainStats, RETRY_REASONS};
 pub use stop::{DrainReport, DrainStop};
+pub use transactional::{Progress, Transactional, Transactions};
 
 /// What the drain is given by the assembly.
 pub struct DrainHandles {

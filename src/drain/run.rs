@@ -13,7 +13,7 @@
 
 use super::acks::{Acks, Settled, describe};
 use super::board::Board;
-use super::classify::{Class, MALFORMED, REJECTED, STALLED, UNREADABLE};
+use super::classify::{ANOTHER_RELAY, Class, MALFORMED, REJECTED, STALLED, UNREADABLE};
 use super::clock::Clock;
 use super::feed::{Feed, FeedError};
 use super::inflight::{InFlight, Sent};
@@ -106,6 +106,8 @@ pub(super) struct Line {
     pub(super) isolation: Option<Isolation>,
     /// Acknowledged events when the drain was told to finish.
     acked_before: Option<u64>,
+    /// A handle was readied: something may have been sent that nobody has booked.
+    pub(super) begun: bool,
 }
 
 impl Line {
@@ -143,6 +145,7 @@ impl<S: Source, F: SinkFactory, C: Clock> Drain<S, F, C> {
             refused: Vec::new(),
             isolation: None,
             acked_before: None,
+            begun: false,
         };
         Self { source, factory, clock, stats, stop, heartbeat, on_rejected, line }
     }
@@ -152,6 +155,11 @@ impl<S: Source, F: SinkFactory, C: Clock> Drain<S, F, C> {
         let mut in_doubt = 0;
         self.reconcile();
         while let Some(mut sink) = self.connect() {
+            if let Err(refusal) = self.begin(&mut sink) {
+                sink.discard();
+                self.not_begun(&refusal);
+                continue;
+            }
             match self.send_all(&mut sink) {
                 LineEnd::Finished => {
                     in_doubt = self.confirm(&mut sink);
@@ -174,6 +182,19 @@ impl<S: Source, F: SinkFactory, C: Clock> Drain<S, F, C> {
         report
     }
 
+    fn not_begun(&mut self, refusal: &Refusal) {
+        self.line.rewind = true;
+        if self.time_is_up() {
+            return;
+        }
+        self.announce(refusal);
+        if refusal.class.reason == ANOTHER_RELAY.reason {
+            self.stand_aside();
+        } else {
+            self.back_off(refusal);
+        }
+    }
+
     /// A fresh handle and a rewound source; `None` when there is no time left to use them.
     fn connect(&mut self) -> Option<F::Sink> {
         while !self.time_is_up() {
@@ -192,7 +213,7 @@ impl<S: Source, F: SinkFactory, C: Clock> Drain<S, F, C> {
     }
 
     /// Notes that the drain was told to finish, and says whether the time for sending is over.
-    fn time_is_up(&mut self) -> bool {
+    pub(super) fn time_is_up(&mut self) -> bool {
         if let Some(heartbeat) = &self.heartbeat {
             heartbeat.tick();
         }
@@ -221,6 +242,9 @@ impl<S: Source, F: SinkFactory, C: Clock> Drain<S, F, C> {
                 Err(stop) => return LineEnd::Stopped(stop),
             };
             let slice = slice(self.clock.now().saturating_duration_since(self.line.last_progress));
+            if matches!(filled, Filled::Closed | Filled::Paused) {
+                sink.flush();
+            }
             let patience = if matches!(filled, Filled::Closed | Filled::Paused) { slice } else { Duration::ZERO };
             if let Some(stop) = self.collect(sink, patience) {
                 return LineEnd::Stopped(stop);
@@ -311,6 +335,9 @@ impl<S: Source, F: SinkFactory, C: Clock> Drain<S, F, C> {
         if settled.acked > 0 {
             self.line.last_progress = now;
         }
+        if let Some((seq, place)) = sink.take_cursor() {
+            self.source.mark_partition(&place.topic, place.partition, seq, place.offset);
+        }
         self.line.refused.extend(&settled.refused);
         settled
     }
@@ -353,6 +380,7 @@ impl<S: Source, F: SinkFactory, C: Clock> Drain<S, F, C> {
         let deadline = self.stop.finishing().map(|finish| finish.deadline);
         let mut limit = self.clock.now() + QUIESCE;
         let mut all_purged = false;
+        sink.flush();
         loop {
             if let Some(scope) = purge.take() {
                 sink.purge(scope);
@@ -397,6 +425,7 @@ impl<S: Source, F: SinkFactory, C: Clock> Drain<S, F, C> {
     /// Waits for the confirmation of what was sent; returns how many events stay in doubt.
     fn confirm(&mut self, sink: &mut F::Sink) -> usize {
         let Some(finish) = self.stop.finishing() else { return 0 };
+        sink.flush();
         while self.line.inflight.awaiting() > 0 && self.clock.now() < finish.deadline {
             let settled = self.settle(sink, Duration::from_millis(5));
             if settled.failure.is_some() || sink.fatal().is_some() {

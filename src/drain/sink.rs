@@ -6,6 +6,7 @@
 
 use super::classify::{Class, classify};
 use super::reconcile::{Tail, Wanted};
+use super::resume::{Committed, KeepGoing, Known};
 use crate::event::{EventRef, Place, Seq};
 use rdkafka::error::RDKafkaErrorCode;
 use std::time::Duration;
@@ -57,6 +58,14 @@ pub enum Purge {
 
 /// One producer handle. Used by one thread.
 pub trait Sink {
+    /// Readies the handle, before its first event. Where Kafka keeps a cursor of this relay, waits for it as long as `keep_going` agrees.
+    ///
+    /// # Errors
+    /// What is in the way: the handle is of no use.
+    fn begin(&mut self, _known: &Known, _keep_going: KeepGoing<'_>) -> Result<Option<Committed>, Refusal> {
+        Ok(None)
+    }
+
     /// Hands over an event. Never blocks.
     ///
     /// `accepted_ms` is in milliseconds since the Unix epoch and becomes the record's timestamp.
@@ -64,6 +73,9 @@ pub trait Sink {
 
     /// Appends the reports that have come in, in the order in which Kafka gave them; waits up to `timeout` for the first.
     fn poll(&mut self, timeout: Duration, reports: &mut Vec<Report>);
+
+    /// Nothing more is sent before something is reported: what the handle still collects, it should let go.
+    fn flush(&mut self) {}
 
     /// Whether any broker connection is up, as far as the client knows.
     fn connected(&self) -> bool;
@@ -73,6 +85,11 @@ pub trait Sink {
 
     /// The newest thing that went wrong without ending any event, once: connections refused, credentials not accepted.
     fn take_trouble(&mut self) -> Option<Refusal>;
+
+    /// The newest event of the newest transaction and where Kafka keeps the cursor that says so; once, and only when it was committed.
+    fn take_cursor(&mut self) -> Option<(Seq, Place)> {
+        None
+    }
 
     /// Gives up events; poll for their reports. Afterwards the handle must only be polled and discarded: its next event would
     /// leave a gap in the sequence that the brokers check.
@@ -103,7 +120,7 @@ pub trait SinkFactory {
     ///
     /// # Errors
     /// A sentence: why nobody can tell.
-    fn own_records(&mut self, _wanted: &Wanted, _keep_going: &mut dyn FnMut(Option<Refusal>) -> bool) -> Result<Tail, String> {
+    fn own_records(&mut self, _wanted: &Wanted, _keep_going: KeepGoing<'_>) -> Result<Tail, String> {
         Ok(Tail::default())
     }
 }

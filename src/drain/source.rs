@@ -2,7 +2,7 @@
 
 use super::reconcile::InDoubt;
 use crate::buffer::{DeadLetter, DeadLetterError, Leased, ReadError, Reader};
-use crate::event::Seq;
+use crate::event::{Place, Seq};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +29,14 @@ pub trait Source {
     /// What an unclean stop leaves in doubt, once; `None` after a clean one.
     fn in_doubt(&mut self) -> Option<InDoubt> {
         None
+    }
+    /// The newest delivered place of each partition.
+    fn places(&self) -> Vec<Place> {
+        Vec::new()
+    }
+    /// Whether the books are complete: the life before this one ended in good order, or there was none.
+    fn stopped_clean(&self) -> bool {
+        true
     }
 }
 
@@ -72,5 +80,13 @@ impl Source for Reader {
     fn in_doubt(&mut self) -> Option<InDoubt> {
         let (up_to, places) = Reader::in_doubt(self)?;
         Some(InDoubt { up_to, places })
+    }
+
+    fn places(&self) -> Vec<Place> {
+        Reader::places(self)
+    }
+
+    fn stopped_clean(&self) -> bool {
+        Reader::stopped_clean(self)
     }
 }

@@ -14,6 +14,7 @@ mod cli;
 mod config;
 mod crash;
 mod demo;
+mod exactly_once;
 mod fire;
 mod flow;
 mod full;

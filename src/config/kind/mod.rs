@@ -16,7 +16,7 @@ pub(super) use collection::{Headers, Properties, UserIds};
 pub(super) use number::{Count, Mode, Size, Time};
 pub(super) use secret::RedisUrl;
 pub use secret::redact_url;
-pub(super) use text::{FilePath, SocketPath, brokers, channel, free_text, log_filter, topic};
+pub(super) use text::{FilePath, SocketPath, brokers, channel, free_text, log_filter, topic, topic_name};
 pub(super) use wrap::{OrAuto, OrNone};
 
 /// A kind of value, with its limits.

@@ -42,6 +42,11 @@ pub(in crate::config) const fn topic() -> Checked {
     }
 }
 
+/// `kafka.cursor_topic`
+pub(in crate::config) const fn topic_name() -> Checked {
+    Checked { allowed: "a Kafka topic name", problem: |text| topic_name_problem(text).map(str::to_owned) }
+}
+
 /// `redis.channel`
 pub(in crate::config) const fn channel() -> Checked {
     Checked {

@@ -1,6 +1,6 @@
 //! `[kafka]`
 
-use super::super::kind::{FilePath, Headers, OneOf, OrNone, Properties, Switch, Time, brokers, free_text, topic};
+use super::super::kind::{FilePath, Headers, OneOf, OrNone, Properties, Switch, Time, brokers, free_text, topic, topic_name};
 use super::section;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -83,6 +83,16 @@ pub enum Recovery {
     Reconcile,
 }
 
+/// What a consumer can see.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Delivery {
+    /// Every event, and repeats that it can recognise.
+    #[default]
+    AtLeastOnce,
+    /// Every event once, for consumers that read what is committed.
+    ExactlyOnce,
+}
+
 /// What to do with an event that Kafka refuses for what it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnRejected {
@@ -123,6 +133,20 @@ section! {
         /// flight and acknowledged since comes twice; `reconcile`, the ends of the partitions are read first, and what is found there of
         /// this relay's is not sent again. That needs the right READ on the topic, and takes some seconds.
         recovery: Recovery = Recovery::Checkpoint, OneOf(&[("checkpoint", Recovery::Checkpoint), ("reconcile", Recovery::Reconcile)]);
+
+        /// What a consumer can see. `at-least-once`: every event, and a repeated one, after an unclean stop, is recognisable.
+        /// `exactly-once`: no repeats for consumers with `isolation.level=read_committed`; events go in transactions, and come up to
+        /// `transaction_interval` later. Needs the topic `cursor_topic`, rights on it and on transactional ids
+        /// (docs/consumers.md). `recovery` has no meaning then.
+        delivery: Delivery = Delivery::AtLeastOnce, OneOf(&[("at-least-once", Delivery::AtLeastOnce), ("exactly-once", Delivery::ExactlyOnce)]);
+
+        /// Where each transaction notes how far this relay has come, under its relay-id: a compacted topic that many relays may share. With
+        /// `exactly-once` only.
+        cursor_topic: String = "dualstream-cursors".into(), topic_name();
+
+        /// How long a transaction collects events, unless it is full earlier. Longer ones cost Kafka less, and delay consumers and
+        /// notifications. With `exactly-once` only.
+        transaction_interval: Duration = Duration::from_millis(100), Time { min_ms: 1, max_ms: 5_000 };
 
         /// How long `reconcile` may read, once Kafka answers; what it has not seen by then is sent again.
         reconcile_timeout: Duration = Duration::from_secs(30), Time { min_ms: 1_000, max_ms: 600_000 };
@@ -169,9 +193,6 @@ section! {
         on_rejected: OnRejected = OnRejected::DeadLetter, OneOf(&[("dead-letter", OnRejected::DeadLetter), ("block", OnRejected::Block)]);
     }
     only {
-        /// What a consumer can see: every event at least once, and a repeated one is recognisable.
-        delivery = "at-least-once";
-
         /// What happens while Kafka refuses what waiting alone may not cure (a missing topic, a revoked right): nothing is
         /// skipped, the backlog waits.
         on_blocked = "wait";

@@ -7,8 +7,11 @@
 //! [`Sink::poll`] serves.
 
 mod cloudevents;
+mod consumer;
 mod context;
+mod cursor;
 mod diagnosis;
+mod handle;
 mod limits;
 mod log;
 mod probe;
@@ -17,13 +20,20 @@ mod record;
 mod security;
 mod settings;
 mod token;
+mod transactions;
 
+use self::consumer::Reading;
 use self::context::Context;
+use self::cursor::Cursor;
 use self::record::Recorder;
 use self::security::{FileWatch, ROTATED, SecretError, Security, UNUSABLE};
+use self::transactions::Transacting;
+use super::clock::SystemClock;
 use super::reconcile::{Tail, Wanted};
+use super::resume::KeepGoing;
 use super::sink::{Purge, Refusal, Report, SendOutcome, Sink, SinkFactory};
-use crate::config::{KafkaConfig, Recovery};
+use super::transactional::Transactional;
+use crate::config::{Delivery, KafkaConfig, Recovery};
 use crate::error::chain;
 use crate::event::{EventRef, Seq};
 use crate::lifecycle::TopicLimit;
@@ -34,6 +44,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+pub use handle::KafkaHandle;
 pub use probe::{KafkaFacts, ProbeError, probe};
 pub use settings::{BuildError, Unusable, check_properties, producer_settings};
 
@@ -47,7 +58,7 @@ const MAX_EVENTS_PER_POLL: usize = 256;
 /// millisecond of its timeout, on a core that the broker may need.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 
-/// Makes [`KafkaSink`]s.
+/// Makes [`KafkaHandle`]s.
 pub struct KafkaFactory {
     /// Without the secrets, which are read for each handle.
     client: ClientConfig,
@@ -55,6 +66,7 @@ pub struct KafkaFactory {
     recorder: Recorder,
     /// How long to look for our own records after an unclean stop; `None`: not at all.
     reconcile: Option<Duration>,
+    exactly_once: Option<ExactlyOnce>,
     limit: Arc<TopicLimit>,
     /// Keeps the limit up to date as long as this is here.
     watching: Option<limits::Watching>,
@@ -63,14 +75,34 @@ pub struct KafkaFactory {
     closing: Arc<()>,
 }
 
+/// What is asked for with `delivery = "exactly-once"`.
+#[derive(Debug)]
+struct ExactlyOnce {
+    relay_id: String,
+    cursor_topic: String,
+    interval: Duration,
+}
+
+impl ExactlyOnce {
+    fn of(config: &KafkaConfig, relay_id: &str) -> Option<Self> {
+        let exactly_once =
+            || Self { relay_id: relay_id.to_owned(), cursor_topic: config.cursor_topic.clone(), interval: config.transaction_interval };
+        (config.delivery == Delivery::ExactlyOnce).then(exactly_once)
+    }
+}
+
 impl KafkaFactory {
     /// Checks the settings and makes the first handle.
     pub(super) fn build(config: &KafkaConfig, relay_id: &str, limit: &Arc<TopicLimit>) -> Result<Self, BuildError> {
         let client = settings::client_config(config, relay_id)?;
         let recorder = Recorder::new(settings::topic(config)?, config, relay_id);
         let (security, limit) = (Security::of(config), Arc::clone(limit));
-        let reconcile = (config.recovery == Recovery::Reconcile).then_some(config.reconcile_timeout);
-        let mut factory = Self { client, security, recorder, reconcile, limit, watching: None, first: None, closing: Arc::new(()) };
+        let exactly_once = ExactlyOnce::of(config, relay_id);
+        // Kafka's cursor tells more than the ends of the partitions.
+        let reconciles = config.recovery == Recovery::Reconcile && exactly_once.is_none();
+        let reconcile = reconciles.then_some(config.reconcile_timeout);
+        let mut factory =
+            Self { client, security, recorder, reconcile, exactly_once, limit, watching: None, first: None, closing: Arc::new(()) };
         match factory.open() {
             Ok(sink) => factory.first = Some(sink),
             Err(OpenError::Client(error)) if !factory.security.has_files() => return Err(BuildError::Client(error)),
@@ -103,7 +135,20 @@ impl KafkaFactory {
         let _ = client.set("batch.size", batch_bytes.to_string());
         let producer = client.create_with_context(Context::new(self.security.token()))?;
         let limit = Arc::clone(&self.limit);
-        Ok(KafkaSink { producer, recorder: self.recorder.clone(), watch, limit, batch_bytes, _closing: Arc::clone(&self.closing) })
+        let transacting = self.exactly_once.as_ref().map(|asked| {
+            let cursor = Cursor::new(self.client.clone(), self.security.clone(), asked.cursor_topic.clone(), asked.relay_id.clone());
+            Transacting::new(cursor)
+        });
+        let (recorder, closing) = (self.recorder.clone(), Arc::clone(&self.closing));
+        Ok(KafkaSink { producer, recorder, watch, limit, batch_bytes, transacting, _closing: closing })
+    }
+
+    /// A handle of the kind that is asked for.
+    fn handle(&self, sink: KafkaSink) -> KafkaHandle {
+        match &self.exactly_once {
+            None => KafkaHandle::Plain(sink),
+            Some(asked) => KafkaHandle::Transactional(Box::new(Transactional::new(sink, SystemClock, asked.interval))),
+        }
     }
 }
 
@@ -117,18 +162,18 @@ enum OpenError {
 }
 
 impl SinkFactory for KafkaFactory {
-    type Sink = KafkaSink;
+    type Sink = KafkaHandle;
 
-    fn connect(&mut self) -> Result<KafkaSink, Refusal> {
+    fn connect(&mut self) -> Result<KafkaHandle, Refusal> {
         if let Some(first) = self.first.take() {
-            return Ok(first);
+            return Ok(self.handle(first));
         }
         // The factory holds one reference, every handle that is open or still being taken apart another.
         if Arc::strong_count(&self.closing) > MAX_CLOSING {
             let detail = format!("{MAX_CLOSING} earlier handles are still being taken apart");
             return Err(Refusal::new(RDKafkaErrorCode::PreviousInProgress, detail));
         }
-        self.open().map_err(|error| match &error {
+        self.open().map(|sink| self.handle(sink)).map_err(|error| match &error {
             // The settings were tried when the relay started, or could not be for the same file.
             OpenError::Client(client) if !self.security.has_files() => {
                 let code = client.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::CriticalSystemResource);
@@ -148,10 +193,9 @@ impl SinkFactory for KafkaFactory {
         self.reconcile.is_some()
     }
 
-    fn own_records(&mut self, wanted: &Wanted, keep_going: &mut dyn FnMut(Option<Refusal>) -> bool) -> Result<Tail, String> {
+    fn own_records(&mut self, wanted: &Wanted, keep_going: KeepGoing<'_>) -> Result<Tail, String> {
         let look = reconcile::Look {
-            client: &self.client,
-            security: &self.security,
+            reading: Reading { client: &self.client, security: &self.security, committed: false },
             topic: self.recorder.constant_topic(),
             identity: self.recorder.identity_prefix(),
             timeout: self.reconcile.unwrap_or_default(),
@@ -175,6 +219,8 @@ pub struct KafkaSink {
     limit: Arc<TopicLimit>,
     /// The largest batch that it builds.
     batch_bytes: u64,
+    /// With transactions only.
+    transacting: Option<Transacting>,
     /// Gone when this handle is: how the factory counts those that are still being taken apart. Last, so that it goes last.
     _closing: Arc<()>,
 }
@@ -261,7 +307,14 @@ impl Sink for KafkaSink {
     fn discard(self) {
         let thread = std::thread::Builder::new().name("kafka-discard".into());
         // Without a thread to spare, the handle was dropped with the closure, here, and we waited for it.
-        if let Err(error) = thread.spawn(move || drop(self)) {
+        let end = move || {
+            // Whoever reads what is committed need not wait until Kafka ends the transaction by itself. If this fails, it does.
+            if self.transacting.as_ref().is_some_and(|transacting| transacting.open) {
+                let _ = self.producer.abort_transaction(transactions::ABORT);
+            }
+            drop(self);
+        };
+        if let Err(error) = thread.spawn(end) {
             tracing::debug!(%error, "took a Kafka handle apart on the drain's thread");
         }
     }

@@ -5,69 +5,31 @@
 //! waited out. Bounded in memory by the seqs that are wanted.
 
 use super::super::reconcile::{Found, Tail, Wanted, key_print};
-use super::super::sink::Refusal;
+use super::super::resume::KeepGoing;
+use super::consumer::{ANSWER, Reading, SLICE, Stopped, is_passing, rest};
 use super::context::Context;
 use super::record::IDENTITY_HEADER;
-use super::security::{Security, UNUSABLE};
 use crate::error::chain;
 use crate::event::{Place, Seq};
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::metadata::{MetadataPartition, MetadataTopic};
-use rdkafka::{ClientConfig, Offset, Timestamp, TopicPartitionList};
+use rdkafka::{Offset, Timestamp, TopicPartitionList};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// What the killed process had written into its sockets may arrive a moment later than we do.
 const SETTLE: Duration = Duration::from_secs(2);
-/// How long one question may take.
-const ANSWER: Duration = Duration::from_secs(5);
-/// Between two questions while Kafka does not answer, and between two looks at whether to go on.
-const SLICE: Duration = Duration::from_millis(100);
 /// How far clocks may differ: records are looked for from this long before the oldest event was accepted.
 const CLOCKS_MS: u64 = 60_000;
-
-/// Which of the producer's settings a consumer needs: those of connections.
-const OF_CONNECTIONS: [&str; 11] = [
-    "bootstrap.servers",
-    "security.",
-    "ssl.",
-    "sasl.",
-    "enable.ssl.",
-    "enable.sasl.",
-    "socket.",
-    "broker.address.",
-    "reconnect.",
-    "client.id",
-    "client.dns.lookup",
-];
-
-/// What a consumer needs besides.
-const CONSUMER: [(&str, &str); 7] = [
-    // librdkafka wants a name; nothing is stored under it.
-    ("group.id", "dualstream-reconcile"),
-    ("enable.auto.commit", "false"),
-    ("enable.partition.eof", "true"),
-    ("auto.offset.reset", "earliest"),
-    // Open transactions of others must not hide our records.
-    ("isolation.level", "read_uncommitted"),
-    // Memory.
-    ("queued.max.messages.kbytes", "4096"),
-    ("fetch.message.max.bytes", "1048576"),
-];
-
-impl ConsumerContext for Context {}
-
-/// Whether to go on; told what is in the way.
-type KeepGoing<'a> = &'a mut dyn FnMut(Option<Refusal>) -> bool;
 
 /// How to read.
 #[derive(Debug)]
 pub(super) struct Look<'a> {
-    pub(super) client: &'a ClientConfig,
-    pub(super) security: &'a Security,
+    /// Of everything: open transactions of others must not hide our records.
+    pub(super) reading: Reading<'a>,
     /// The topic, when it does not depend on the event.
     pub(super) topic: Option<&'a str>,
     /// `{relay-id}/`
@@ -86,8 +48,8 @@ enum LookError {
         #[source]
         source: KafkaError,
     },
-    #[error("told to stop")]
-    Stopped,
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
 }
 
 impl Look<'_> {
@@ -100,7 +62,7 @@ impl Look<'_> {
         let mut topics: BTreeSet<&str> = wanted.places.iter().map(|place| &*place.topic).collect();
         topics.extend(self.topic);
         let Some(first) = topics.first() else { return Ok(Tail::default()) };
-        let consumer = self.connect(first, keep_going)?;
+        let consumer = self.reading.connect(first, keep_going)?;
         let deadline = Instant::now() + self.timeout;
         rest(SETTLE.min(self.timeout), keep_going)?;
         let mut tail = Tail::default();
@@ -109,7 +71,7 @@ impl Look<'_> {
             let mut left = starts(&consumer, topic, wanted).map_err(|error| refused(topic, error))?;
             while !left.is_empty() {
                 if !keep_going(None) {
-                    return Err(LookError::Stopped);
+                    return Err(Stopped.into());
                 }
                 if Instant::now() >= deadline {
                     return Ok(Tail { cut_short: Some("kafka.reconcile_timeout is over"), ..tail });
@@ -130,44 +92,6 @@ impl Look<'_> {
             }
         }
         Ok(tail)
-    }
-
-    /// A consumer that Kafka answers; as long as it does not, nothing could be sent either.
-    fn connect(&self, topic: &str, keep_going: KeepGoing<'_>) -> Result<BaseConsumer<Context>, LookError> {
-        loop {
-            // A new one each time: files of secrets may have been put right.
-            let trouble = match self.consumer() {
-                Ok(consumer) if consumer.fetch_metadata(Some(topic), ANSWER).is_ok() => return Ok(consumer),
-                Ok(consumer) => {
-                    drop(consumer.poll(SLICE));
-                    consumer.context().take_trouble()
-                }
-                Err(refusal) => Some(refusal),
-            };
-            if !keep_going(trouble) {
-                return Err(LookError::Stopped);
-            }
-            rest(SLICE, keep_going)?;
-        }
-    }
-
-    fn consumer(&self) -> Result<BaseConsumer<Context>, Refusal> {
-        let unusable = |error: &dyn std::error::Error| Refusal { class: UNUSABLE, detail: chain(error) };
-        let with_secrets = self.security.with_secrets(self.client).map_err(|error| unusable(&error))?;
-        let mut client = ClientConfig::new();
-        let of_connections = |name: &str| OF_CONNECTIONS.iter().any(|part| name.starts_with(part));
-        // The map has a placeholder where a value is secret; asked by its name, the value is the real one.
-        for name in with_secrets.config_map().keys().filter(|name| of_connections(name)) {
-            let _ = client.set(*name, with_secrets.get(name).unwrap_or_default());
-        }
-        for (name, value) in CONSUMER {
-            let _ = client.set(name, value);
-        }
-        let consumer = client.create_with_context(Context::new(self.security.token()));
-        let consumer: BaseConsumer<Context> = consumer.map_err(|error| unusable(&error))?;
-        // A token of OAUTHBEARER is asked for when the handle is polled.
-        drop(consumer.poll(SLICE));
-        Ok(consumer)
     }
 
     /// The record, when it is one of ours and wanted.
@@ -215,40 +139,10 @@ fn starts(consumer: &BaseConsumer<Context>, topic: &str, wanted: &Wanted) -> Res
     Ok(ends)
 }
 
-fn rest(span: Duration, keep_going: KeepGoing<'_>) -> Result<(), LookError> {
-    let end = Instant::now() + span;
-    loop {
-        if !keep_going(None) {
-            return Err(LookError::Stopped);
-        }
-        let left = end.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Ok(());
-        }
-        std::thread::sleep(left.min(SLICE));
-    }
-}
-
 fn refused(topic: &str, source: KafkaError) -> LookError {
     let topic = topic.to_owned();
     match source.rdkafka_error_code() {
         Some(RDKafkaErrorCode::TopicAuthorizationFailed) => LookError::NotAuthorized { topic },
         _ => LookError::Refused { topic, source },
     }
-}
-
-/// Whether the client goes on by itself. That the group may not be used is no matter: it is not.
-fn is_passing(error: &KafkaError) -> bool {
-    matches!(
-        error.rdkafka_error_code(),
-        Some(
-            RDKafkaErrorCode::BrokerTransportFailure
-                | RDKafkaErrorCode::AllBrokersDown
-                | RDKafkaErrorCode::Resolve
-                | RDKafkaErrorCode::OperationTimedOut
-                | RDKafkaErrorCode::GroupAuthorizationFailed
-                | RDKafkaErrorCode::NotLeaderForPartition
-                | RDKafkaErrorCode::LeaderNotAvailable
-        )
-    )
 }

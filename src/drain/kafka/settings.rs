@@ -3,7 +3,7 @@
 use super::super::window::Window;
 use super::record::Topic;
 use super::security::{SecretError, Security, needs_tls_build, unserved_key};
-use crate::config::{KafkaConfig, Placeholder, Template, TemplateError, topic_name_problem};
+use crate::config::{Delivery, KafkaConfig, Placeholder, Template, TemplateError, topic_name_problem};
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
@@ -60,20 +60,38 @@ const DENIED: [(&str, &str); 24] = [
     ("queue.buffering.backpressure.threshold", "the relay's own window decides how much waits for Kafka"),
     ("queuing.strategy", "order per source rests on first in, first out"),
     ("statistics.interval.ms", "the relay reads the statistics to know whether Kafka is there"),
-    ("transactional.id", "the relay does not run transactions"),
-    ("transaction.timeout.ms", "the relay does not run transactions"),
+    ("transactional.id", "it is the relay-id, with kafka.delivery = \"exactly-once\""),
+    ("transaction.timeout.ms", "it bounds how long readers wait for a relay that died, with kafka.delivery = \"exactly-once\""),
 ];
 
 /// What the guarantees rest on.
-const FIXED: [(&str, &str); 5] = [
+const FIXED: [(&str, &str); 4] = [
     ("enable.idempotence", "true"),
     // A batch that fails for good stops the handle, instead of letting the next one pass it.
     ("enable.gapless.guarantee", "true"),
-    // 0: never. The disk buffer is the queue.
-    ("message.timeout.ms", "0"),
     // What Java producers use, so that all agree on where a key goes.
     ("partitioner", "murmur2_random"),
     ("statistics.interval.ms", "2000"),
+];
+
+/// Besides, when events count one by one.
+const AT_LEAST_ONCE: [(&str, &str); 1] = [
+    // 0: never. The disk buffer is the queue.
+    ("message.timeout.ms", "0"),
+];
+
+/// Besides, when events count with their transaction. Its end is also the end of each message in it.
+const EXACTLY_ONCE: [(&str, &str); 1] = [
+    // How long those who read what is committed wait when this relay dies in the middle of a transaction and nobody starts it again.
+    ("transaction.timeout.ms", "15000"),
+];
+
+/// Better than [`DEFAULTS`] for transactions; the user's properties override these, too.
+const DEFAULTS_EXACTLY_ONCE: [(&str, &str); 2] = [
+    // Must be less than the transaction's.
+    ("socket.timeout.ms", "10000"),
+    // Each transaction waits for its last batches.
+    ("linger.ms", "2"),
 ];
 
 /// What suits a relay; the user's properties override these.
@@ -172,6 +190,12 @@ pub(super) fn client_config(config: &KafkaConfig, relay_id: &str) -> Result<Clie
     for (key, value) in DEFAULTS.into_iter().filter(|(key, _)| !overridden(key)) {
         set(key, value);
     }
+    let exactly_once = config.delivery == Delivery::ExactlyOnce;
+    if exactly_once {
+        for (key, value) in DEFAULTS_EXACTLY_ONCE.into_iter().filter(|(key, _)| !overridden(key)) {
+            set(key, value);
+        }
+    }
     if !overridden("compression.type") {
         set("compression.type", config.compression.name());
     }
@@ -185,8 +209,12 @@ pub(super) fn client_config(config: &KafkaConfig, relay_id: &str) -> Result<Clie
     for (key, value) in Security::of(config).properties() {
         set(key, value);
     }
-    for (key, value) in FIXED {
+    let fixed = if exactly_once { &EXACTLY_ONCE } else { &AT_LEAST_ONCE };
+    for (key, value) in FIXED.iter().chain(fixed) {
         set(key, value);
+    }
+    if exactly_once {
+        set("transactional.id", &format!("dualstream-{relay_id}"));
     }
     let debug = config.properties.contains_key("debug");
     let _ = client.set_log_level(if debug { RDKafkaLogLevel::Debug } else { RDKafkaLogLevel::Info });
@@ -228,8 +256,8 @@ mod tests {
             assert_eq!(problems.len(), 1, "{key}");
             assert!(problems[0].contains(key) && problems[0].contains("cannot be set"), "{}", problems[0]);
         }
-        for (key, _) in FIXED {
-            assert!(DENIED.iter().any(|(denied, _)| *denied == key), "{key} is fixed but could be set");
+        for (key, _) in FIXED.iter().chain(&AT_LEAST_ONCE).chain(&EXACTLY_ONCE) {
+            assert!(DENIED.iter().any(|(denied, _)| denied == key), "{key} is fixed but could be set");
         }
     }
 

@@ -1,11 +1,11 @@
 //! A network between the relay and Kafka that can be cut, slowed down, and made to swallow answers.
 //!
 //! It reads Kafka's frames (a length, then in a request the API's key, its version and a correlation id, in a response that id) so that it can
-//! tell the answers to produce requests from all others.
+//! tell the answers to produce requests, and to commits, from all others.
 #![allow(clippy::big_endian_bytes, reason = "as Kafka writes its numbers")]
 
 use std::{
-    collections::HashSet,
+    collections::HashMap,
     io::{self, Read, Write},
     net::{Shutdown, TcpListener, TcpStream},
     sync::{
@@ -18,6 +18,8 @@ use std::{
 
 /// Kafka's number of the produce API.
 const PRODUCE: u16 = 0;
+/// Kafka's number of the API that ends a transaction (`EndTxn`).
+const END_TRANSACTION: u16 = 26;
 /// How often a pump that is held looks whether it may go on.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -33,6 +35,8 @@ struct Faults {
     black_hole: AtomicBool,
     /// Produce answers to swallow, each with its connection.
     cut: AtomicU64,
+    /// The same of answers to commits.
+    cut_commits: AtomicU64,
     /// How many were.
     was_cut: AtomicU64,
     /// Each produce answer comes this much later.
@@ -74,6 +78,11 @@ impl Proxy {
         self.faults.cut.store(count, Ordering::Relaxed);
     }
 
+    /// Swallows the next `count` answers to commits: Kafka has ended the transaction, and the relay is not told.
+    pub fn cut_commit_answers(&self, count: u64) {
+        self.faults.cut_commits.store(count, Ordering::Relaxed);
+    }
+
     /// How many answers were swallowed.
     pub fn was_cut(&self) -> u64 {
         self.faults.was_cut.load(Ordering::Relaxed)
@@ -94,23 +103,25 @@ impl Drop for Proxy {
 }
 
 fn serve(client: TcpStream, server: TcpStream, faults: &Arc<Faults>) {
-    let produced = Arc::new(Mutex::new(HashSet::new()));
+    let asked = Asked::default();
     for (mut from, mut to, requests) in
         [(client.try_clone().expect("a handle"), server.try_clone().expect("a handle"), true), (server, client, false)]
     {
-        let (faults, produced) = (Arc::clone(faults), Arc::clone(&produced));
+        let (faults, asked) = (Arc::clone(faults), Arc::clone(&asked));
         drop(thread::spawn(move || {
             let mut pump = || -> io::Result<()> {
                 loop {
                     let frame = read_frame(&mut from)?;
                     hold(&faults);
                     if requests {
-                        note(&frame, &produced);
-                    } else if answers(&frame, &produced) {
-                        let late = faults.late_ms.load(Ordering::Relaxed);
+                        note(&frame, &asked);
+                    } else if let Some(api) = answered(&frame, &asked) {
+                        let to_produce = api == PRODUCE;
+                        let late = if to_produce { faults.late_ms.load(Ordering::Relaxed) } else { 0 };
                         thread::sleep(Duration::from_millis(late));
                         let take_one = |left: u64| left.checked_sub(1);
-                        if faults.cut.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take_one).is_ok() {
+                        let cut = if to_produce { &faults.cut } else { &faults.cut_commits };
+                        if cut.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take_one).is_ok() {
                             faults.was_cut.fetch_add(1, Ordering::Relaxed);
                             return Ok(());
                         }
@@ -141,14 +152,17 @@ fn read_frame(from: &mut TcpStream) -> io::Result<Vec<u8>> {
     Ok(frame)
 }
 
-fn note(request: &[u8], produced: &Mutex<HashSet<[u8; 4]>>) {
+/// Requests whose answers matter: their correlation ids, each with the API's number.
+type Asked = Arc<Mutex<HashMap<[u8; 4], u16>>>;
+
+fn note(request: &[u8], asked: &Asked) {
     if let (Some([a, b]), Some(id)) = (request.get(4..6), request.get(8..12))
-        && u16::from_be_bytes([*a, *b]) == PRODUCE
+        && let api @ (PRODUCE | END_TRANSACTION) = u16::from_be_bytes([*a, *b])
     {
-        produced.lock().unwrap().insert(id.try_into().expect("four bytes"));
+        asked.lock().unwrap().insert(id.try_into().expect("four bytes"), api);
     }
 }
 
-fn answers(response: &[u8], produced: &Mutex<HashSet<[u8; 4]>>) -> bool {
-    response.get(4..8).is_some_and(|id| produced.lock().unwrap().remove(id))
+fn answered(response: &[u8], asked: &Asked) -> Option<u16> {
+    response.get(4..8).and_then(|id| asked.lock().unwrap().remove(id))
 }
