@@ -13,7 +13,7 @@ use super::rounds::{Sample, alternate, rate};
 use super::workload::{EVENT_BYTES, EventJson, source_id};
 use crate::buffer::log::storage::{DiskStorage, Storage};
 use crate::buffer::{AppendError, AppendOptions, Appended};
-use crate::config::KafkaConfig;
+use crate::config::{Delivery, KafkaConfig};
 use crate::drain::{Drain, DrainHandles, DrainStats, DrainStop, producer_settings};
 use rdkafka::ClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -48,6 +48,18 @@ pub(super) fn measure(plan: &Plan, cluster: &mut Cluster, figures: &mut Vec<Figu
             None => figure,
         });
     }
+    exactly_once(plan, cluster, figures, out)
+}
+
+/// The same drain in transactions, beside the one without.
+fn exactly_once(plan: &Plan, cluster: &mut Cluster, figures: &mut Vec<Figure>, out: &mut Output) -> Result<(), BenchError> {
+    out.note(format_args!("drain: exactly once"));
+    let (once, plain, cursors) = (cluster.topic("once")?, cluster.topic("plain")?, cluster.topic("cursors")?);
+    let plain = KafkaConfig { brokers: cluster.brokers().to_owned(), topic: plain, ..KafkaConfig::default() };
+    let once = KafkaConfig { topic: once, delivery: Delivery::ExactlyOnce, cursor_topic: cursors, ..plain.clone() };
+    let (once, plain) = alternate(plan, || drain(plan, &once, 100), || drain(plan, &plain, 100))?;
+    let what = "the same, delivery = \"exactly-once\"";
+    figures.push(Figure::compared("drain", what, &once, "delivery = \"at-least-once\"", &plain).should_be(Target::AtLeast(0.6)));
     Ok(())
 }
 

@@ -385,7 +385,7 @@ fn bare_rate(mock: &Mock, count: u64) -> f64 {
     let mut sink = KafkaFactory::build(&config(&mock.bootstrap_servers()), RELAY, &Arc::default()).unwrap().connect().unwrap();
     let frame = events(count, 250).next().unwrap().unwrap();
     let (mut began, mut reports, mut done) = (None, Vec::new(), 0);
-    let mut take = |sink: &mut KafkaSink, timeout| {
+    let mut take = |sink: &mut KafkaHandle, timeout| {
         sink.poll(timeout, &mut reports);
         done += reports.drain(..).count() as u64;
         if done > 0 && began.is_none() {

@@ -23,7 +23,8 @@ impl SinkFactory for FaultyKafka {
         world.handles += 1;
         let deaf = world.handles <= world.faults.deaf_handles;
         let queues = std::array::from_fn(|_| VecDeque::new());
-        Ok(Handle { world: Arc::clone(&self.world), queues, ready: Vec::new(), dead: None, purged: false, last_sent: 0, deaf })
+        let number = world.handles;
+        Ok(Handle { world: Arc::clone(&self.world), number, queues, ready: Vec::new(), dead: None, purged: false, last_sent: 0, deaf })
     }
 
     fn halve_batches(&mut self) -> u64 {
@@ -35,9 +36,11 @@ impl SinkFactory for FaultyKafka {
 
 /// Keeps the promises of a gapless handle: after a batch of a partition failed, nothing later of that partition gets in.
 pub(super) struct Handle {
-    world: Shared,
-    queues: [VecDeque<u64>; PARTITIONS],
-    ready: Vec<Report>,
+    pub(super) world: Shared,
+    /// Which one it is.
+    pub(super) number: usize,
+    pub(super) queues: [VecDeque<u64>; PARTITIONS],
+    pub(super) ready: Vec<Report>,
     dead: Option<Code>,
     purged: bool,
     last_sent: u64,
@@ -93,8 +96,9 @@ impl Handle {
             let code = codes[world.rng.usize(0..codes.len())];
             // Half of the time the batch got in, and only the answer was lost.
             if world.rng.bool() {
-                let lost: Vec<u64> = self.queues[partition].iter().take(count).copied().collect();
-                world.log[partition].extend(lost);
+                for seq in batch {
+                    world.append(partition, seq);
+                }
             }
             self.bounce(partition, count, code);
             self.die(partition, Code::GaplessGuarantee);

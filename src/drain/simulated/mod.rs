@@ -7,6 +7,7 @@ mod isolation;
 mod kafka;
 mod memory_buffer;
 mod tests;
+mod transactions;
 
 use super::clock::Clock;
 use super::sink::Report;
@@ -23,6 +24,7 @@ use rdkafka::error::RDKafkaErrorCode as Code;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
+use transactions::{Coordinator, TransactionalKafka};
 
 const PARTITIONS: usize = 4;
 const KEYS: u64 = 12;
@@ -49,6 +51,8 @@ struct World {
     batch_events: usize,
     /// States seen while delays passed.
     seen: Vec<DrainState>,
+    /// Who keeps transactions; `None` when events count one by one.
+    coordinator: Option<Coordinator>,
 }
 
 /// How the other side misbehaves.
@@ -85,9 +89,25 @@ impl World {
         self.faults.random > 0 && self.rng.u32(0..1_000) < self.faults.random
     }
 
+    /// The broker appends an event. In a transaction it counts later, or never.
+    fn append(&mut self, partition: usize, seq: u64) {
+        match &mut self.coordinator {
+            Some(coordinator) => coordinator.open.push((partition, seq)),
+            None => self.log[partition].push(seq),
+        }
+    }
+
+    /// Whether Kafka has said that it has the event.
+    fn is_in_kafka(&self, seq: u64) -> bool {
+        let cursor = self.coordinator.as_ref().and_then(|coordinator| coordinator.cursor.as_ref());
+        self.reported.contains(&seq) || cursor.is_some_and(|cursor| cursor.seq.0 >= seq)
+    }
+
     fn deliver(&mut self, partition: usize, seq: u64) -> Report {
-        self.log[partition].push(seq);
-        let _ = self.reported.insert(seq);
+        self.append(partition, seq);
+        if self.coordinator.is_none() {
+            let _ = self.reported.insert(seq);
+        }
         let offset = if self.rng.u8(0..20) == 0 { -1 } else { self.log[partition].len() as i64 - 1 };
         Report { seq: Seq(seq), result: Ok(Place { topic: "events".into(), partition: partition as i32, offset }) }
     }
@@ -138,6 +158,10 @@ fn run(seed: u64, events: usize, faults: Faults) -> Run {
 }
 
 fn run_for(seed: u64, events: usize, faults: Faults, time: Duration) -> Run {
+    run_with(seed, events, faults, time, None)
+}
+
+fn run_with(seed: u64, events: usize, faults: Faults, time: Duration, coordinator: Option<Coordinator>) -> Run {
     let start = Instant::now();
     let on_rejected = faults.on_rejected;
     let world = Arc::new(Mutex::new(World {
@@ -154,6 +178,7 @@ fn run_for(seed: u64, events: usize, faults: Faults, time: Duration) -> Run {
         refused_alone: BTreeMap::new(),
         batch_events: 64,
         seen: Vec::new(),
+        coordinator,
     }));
     let stats = Arc::new(DrainStats::default());
     let stop = DrainStop::default();
@@ -163,6 +188,7 @@ fn run_for(seed: u64, events: usize, faults: Faults, time: Duration) -> Run {
     let on_acked = move |_: Seq, event: &EventRef<'_>| {
         let seq = event.id.strip_prefix("id-").unwrap().parse().unwrap();
         look(&listener).last_shown = shown.state.lock().unwrap().clone();
+        assert!(look(&listener).log[partition_of(seq)].contains(&seq), "event {seq} was told of before Kafka had it");
         look(&listener).notified.push((event.source_id.to_owned(), seq));
     };
     stop.finish(start + time);
@@ -175,7 +201,13 @@ fn run_for(seed: u64, events: usize, faults: Faults, time: Duration) -> Run {
         heartbeat: None,
     };
     let kafka = FaultyKafka { world: Arc::clone(&world) };
-    let report = Drain::assemble(buffer, kafka, clock, handles, on_rejected, fastrand::Rng::with_seed(seed)).run();
+    let (transactional, rng) = (look(&world).coordinator.is_some(), fastrand::Rng::with_seed(seed));
+    let report = if transactional {
+        let kafka = TransactionalKafka { kafka, clock: clock.clone() };
+        Drain::assemble(buffer, kafka, clock, handles, on_rejected, rng).run()
+    } else {
+        Drain::assemble(buffer, kafka, clock, handles, on_rejected, rng).run()
+    };
     let took = look(&world).now.duration_since(start);
     Run { world, seqs, stats, report, took }
 }
