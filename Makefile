@@ -73,7 +73,7 @@ it: ## the integration tests: the real binary, a real Kafka, a real Redis
 	@cargo test $(WITH) --test it
 
 crash-long: ## kill -9 DUALSTREAM_CRASH_ROUNDS times (200): at random moments, during recovery, while Kafka is down
-	@DUALSTREAM_CRASH_ROUNDS=$${DUALSTREAM_CRASH_ROUNDS:-200} cargo test $(WITH) --test it -- crash:: reconcile::nothing_comes_twice --nocapture --test-threads 1
+	@DUALSTREAM_CRASH_ROUNDS=$${DUALSTREAM_CRASH_ROUNDS:-200} cargo test $(WITH) --test it -- crash:: reconcile::nothing_comes_twice exactly_once::nothing_comes_twice --nocapture --test-threads 1
 
 churn-long: ## allocated disk through DUALSTREAM_CHURN_SECONDS (600) of filling, draining and kill -9
 	@DUALSTREAM_CHURN_SECONDS=$${DUALSTREAM_CHURN_SECONDS:-600} cargo test $(WITH) --test it kernel::churn -- --nocapture

@@ -155,9 +155,9 @@ fn mistakes_in_the_file() {
             &["relay.toml:2:13: buffer.max_bytes is 1000KiB, which is less than 1MiB; allowed: a size from 1MiB to 1PiB"],
         ),
         (
-            "[kafka]\ndelivery = \"exactly-once\"\non_blocked = \"skip\"",
+            "[kafka]\ndelivery = \"once\"\non_blocked = \"skip\"",
             &[
-                "relay.toml:2:12: kafka.delivery is \"exactly-once\", which is not supported; allowed: \"at-least-once\" (the only value of this version)",
+                "relay.toml:2:12: kafka.delivery is \"once\", which is not supported; allowed: \"at-least-once\" or \"exactly-once\"",
                 "relay.toml:3:14: kafka.on_blocked is \"skip\", which is not supported; allowed: \"wait\" (the only value of this version)",
             ],
         ),

@@ -129,11 +129,6 @@ section! {
         /// How batches are compressed on their way and in Kafka.
         compression: Compression = Compression::Lz4, OneOf(Compression::NAMES);
 
-        /// How the place to go on from is found after an unclean stop: `checkpoint`, from the checkpoint beside the buffer, so that what was in
-        /// flight and acknowledged since comes twice; `reconcile`, the ends of the partitions are read first, and what is found there of
-        /// this relay's is not sent again. That needs the right READ on the topic, and takes some seconds.
-        recovery: Recovery = Recovery::Checkpoint, OneOf(&[("checkpoint", Recovery::Checkpoint), ("reconcile", Recovery::Reconcile)]);
-
         /// What a consumer can see. `at-least-once`: every event, and a repeated one, after an unclean stop, is recognisable.
         /// `exactly-once`: no repeats for consumers with `isolation.level=read_committed`; events go in transactions, and come up to
         /// `transaction_interval` later. Needs the topic `cursor_topic`, rights on it and on transactional ids
@@ -147,6 +142,11 @@ section! {
         /// How long a transaction collects events, unless it is full earlier. Longer ones cost Kafka less, and delay consumers and
         /// notifications. With `exactly-once` only.
         transaction_interval: Duration = Duration::from_millis(100), Time { min_ms: 1, max_ms: 5_000 };
+
+        /// How the place to go on from is found after an unclean stop: `checkpoint`, from the checkpoint beside the buffer, so that what was in
+        /// flight and acknowledged since comes twice; `reconcile`, the ends of the partitions are read first, and what is found there of
+        /// this relay's is not sent again. That needs the right READ on the topic, and takes some seconds.
+        recovery: Recovery = Recovery::Checkpoint, OneOf(&[("checkpoint", Recovery::Checkpoint), ("reconcile", Recovery::Reconcile)]);
 
         /// How long `reconcile` may read, once Kafka answers; what it has not seen by then is sent again.
         reconcile_timeout: Duration = Duration::from_secs(30), Time { min_ms: 1_000, max_ms: 600_000 };
