@@ -1,6 +1,8 @@
 //! Reads the ends of the partitions for records of our own relay-id, with a plain consumer: partitions are assigned by hand, no group is
 //! joined and nothing is committed. It needs the right READ on the topic.
 //!
+//! The topic of all events is waited for when it is missing: nothing could be sent either. Of several topics, those that are missing are passed over.
+//!
 //! Bounded in time by `kafka.reconcile_timeout`, counted from when Kafka answers: while it does not, nothing could be sent either, so that is
 //! waited out. Bounded in memory by the seqs that are wanted.
 
@@ -14,7 +16,7 @@ use crate::event::{Place, Seq};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
-use rdkafka::metadata::{MetadataPartition, MetadataTopic};
+use rdkafka::metadata::{Metadata, MetadataPartition, MetadataTopic};
 use rdkafka::{ClientConfig, Offset, Timestamp, TopicPartitionList};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -99,7 +101,7 @@ impl Look<'_> {
     fn look(&self, wanted: &Wanted, keep_going: KeepGoing<'_>) -> Result<Tail, LookError> {
         let mut topics: BTreeSet<&str> = wanted.places.iter().map(|place| &*place.topic).collect();
         topics.extend(self.topic);
-        let Some(first) = topics.first() else { return Ok(Tail::default()) };
+        let Some(first) = self.topic.or(topics.first().copied()) else { return Ok(Tail::default()) };
         let consumer = self.connect(first, keep_going)?;
         let deadline = Instant::now() + self.timeout;
         rest(SETTLE.min(self.timeout), keep_going)?;
@@ -137,11 +139,17 @@ impl Look<'_> {
         loop {
             // A new one each time: files of secrets may have been put right.
             let trouble = match self.consumer() {
-                Ok(consumer) if consumer.fetch_metadata(Some(topic), ANSWER).is_ok() => return Ok(consumer),
-                Ok(consumer) => {
-                    drop(consumer.poll(SLICE));
-                    consumer.context().take_trouble()
-                }
+                Ok(consumer) => match consumer.fetch_metadata(Some(topic), ANSWER) {
+                    // What cannot be sent to for now may come back with what is in it.
+                    Ok(metadata) if self.topic.is_some() && is_missing(&metadata) => {
+                        Some(Refusal::new(RDKafkaErrorCode::UnknownTopicOrPartition, format!("{topic:?}")))
+                    }
+                    Ok(_) => return Ok(consumer),
+                    Err(_) => {
+                        drop(consumer.poll(SLICE));
+                        consumer.context().take_trouble()
+                    }
+                },
                 Err(refusal) => Some(refusal),
             };
             if !keep_going(trouble) {
@@ -189,6 +197,10 @@ impl Look<'_> {
 fn starts(consumer: &BaseConsumer<Context>, topic: &str, wanted: &Wanted) -> Result<BTreeMap<i32, i64>, KafkaError> {
     let metadata = consumer.fetch_metadata(Some(topic), ANSWER)?;
     let partitions: Vec<i32> = metadata.topics().iter().flat_map(MetadataTopic::partitions).map(MetadataPartition::id).collect();
+    if is_missing(&metadata) {
+        // Deleted, with what was in it.
+        return Ok(BTreeMap::new());
+    }
     let since = i64::try_from(wanted.since_ms.saturating_sub(CLOCKS_MS)).unwrap_or(i64::MAX);
     let mut times = TopicPartitionList::new();
     for partition in &partitions {
@@ -213,6 +225,12 @@ fn starts(consumer: &BaseConsumer<Context>, topic: &str, wanted: &Wanted) -> Res
     }
     consumer.assign(&from)?;
     Ok(ends)
+}
+
+/// Whether the topic that was asked for does not exist.
+fn is_missing(metadata: &Metadata) -> bool {
+    let mut errors = metadata.topics().iter().filter_map(MetadataTopic::error).map(RDKafkaErrorCode::from);
+    errors.any(|code| matches!(code, RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic))
 }
 
 fn rest(span: Duration, keep_going: KeepGoing<'_>) -> Result<(), LookError> {
