@@ -44,5 +44,11 @@ fn judge(facts: &KafkaFacts, config: &Config) -> Vec<Check> {
             format!("lower ingest.max_event_bytes below {most}, or raise the topic's max.message.bytes"),
         ));
     }
+    if let (Some(false), Some((topic, _))) = (facts.may_read, &facts.topic) {
+        let text = format!(
+            "this user may not read topic {topic}: kafka.recovery = \"reconcile\" cannot see what is there, and events may come twice"
+        );
+        checks.push(Check::warn("kafka", text, "grant READ on the topic, or set kafka.recovery = \"checkpoint\""));
+    }
     checks
 }

@@ -20,7 +20,7 @@ mod token;
 
 use self::context::Context;
 use self::record::Recorder;
-use self::security::{FileWatch, ROTATED, SecretError, Security, UNUSABLE};
+use self::security::{FileWatch, ROTATED, SecretError, Security};
 use super::reconcile::{Tail, Wanted};
 use super::sink::{Purge, Refusal, Report, SendOutcome, Sink, SinkFactory};
 use crate::config::{KafkaConfig, Recovery};
@@ -116,6 +116,12 @@ enum OpenError {
     Client(#[from] KafkaError),
 }
 
+/// What a handle cannot be made for, in words.
+fn unusable(error: &dyn std::error::Error) -> Refusal {
+    let detail = chain(error);
+    Refusal { class: diagnosis::unusable(&detail), detail }
+}
+
 impl SinkFactory for KafkaFactory {
     type Sink = KafkaSink;
 
@@ -134,7 +140,7 @@ impl SinkFactory for KafkaFactory {
                 let code = client.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::CriticalSystemResource);
                 Refusal::new(code, chain(&error))
             }
-            _ => Refusal { class: UNUSABLE, detail: chain(&error) },
+            _ => unusable(&error),
         })
     }
 

@@ -1,13 +1,17 @@
-//! A look at Kafka for `dualstream check --connect`: reachable? does the topic exist, may we see it, how large may a record be?
+//! A look at Kafka for `dualstream check --connect`: reachable? does the topic exist, may we see it, how large may a record be? May we read it,
+//! where the recovery needs that?
 //!
 //! Changes nothing: the look must not create the topic that it looks for.
 
+use super::super::sink::Refusal;
 use super::context::Context;
 use super::limits::max_message_bytes;
+use super::reconcile;
 use super::record::Topic;
 use super::security::Security;
 use super::settings::{BuildError, producer_settings, topic};
-use crate::config::KafkaConfig;
+use super::unusable;
+use crate::config::{KafkaConfig, Recovery};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::MetadataTopic;
 use rdkafka::producer::{BaseProducer, Producer};
@@ -22,6 +26,8 @@ pub struct KafkaFacts {
     pub topic: Option<(String, usize)>,
     /// The topic's limit on a batch of records, in bytes; `None` when it depends on the event or may not be read.
     pub max_message_bytes: Option<u64>,
+    /// Whether the topic may be read; `None` when nobody has to (`kafka.recovery`), the topic depends on the event, or Kafka did not say.
+    pub may_read: Option<bool>,
 }
 
 /// Why Kafka is not ready for events.
@@ -73,7 +79,7 @@ pub enum ProbeError {
     },
 }
 
-/// Asks Kafka. Blocks up to about twice the timeout: once for metadata, once for the topic's configuration.
+/// Asks Kafka. Blocks up to about three times the timeout: for metadata, for the topic's configuration, for a try to read it.
 ///
 /// # Errors
 /// [`ProbeError`], which says what to do.
@@ -85,7 +91,7 @@ pub fn probe(config: &KafkaConfig, timeout: Duration) -> Result<KafkaFacts, Prob
         Topic::PerEvent { .. } => None,
     };
     let producer: BaseProducer<Context> =
-        client.create_with_context(Context::new(Security::of(config).token())).map_err(BuildError::from)?;
+        client.create_with_context(Context::new(Security::of(config).token())).map_err(|error| not_made(config, error))?;
     // A token of OAUTHBEARER is asked for when the handle is polled, which the request below does not do.
     producer.poll(Duration::from_millis(100));
     let metadata = producer
@@ -93,7 +99,7 @@ pub fn probe(config: &KafkaConfig, timeout: Duration) -> Result<KafkaFacts, Prob
         .fetch_metadata(name.as_deref(), timeout)
         .map_err(|error| explain(&producer, config, timeout, name.as_deref(), error))?;
     let brokers = metadata.brokers().iter().map(|broker| format!("{}:{}", broker.host(), broker.port())).collect();
-    let Some(name) = name else { return Ok(KafkaFacts { brokers, topic: None, max_message_bytes: None }) };
+    let Some(name) = name else { return Ok(KafkaFacts { brokers, topic: None, max_message_bytes: None, may_read: None }) };
     let found = metadata.topics().iter().find(|topic| topic.name() == name);
     let code = found.and_then(MetadataTopic::error).map_or(RDKafkaErrorCode::NoError, RDKafkaErrorCode::from);
     let partitions = found.map_or(0, |topic| topic.partitions().len());
@@ -106,7 +112,18 @@ pub fn probe(config: &KafkaConfig, timeout: Duration) -> Result<KafkaFacts, Prob
         code => return Err(ProbeError::Refused { topic: name, source: KafkaError::MetadataFetch(code) }),
     }
     let max_message_bytes = max_message_bytes(&client, &name, timeout).ok();
-    Ok(KafkaFacts { brokers, topic: Some((name, partitions)), max_message_bytes })
+    let asked = config.recovery == Recovery::Reconcile;
+    let may_read = if asked { reconcile::may_read(&client, &Security::of(config), &name, timeout) } else { None };
+    Ok(KafkaFacts { brokers, topic: Some((name, partitions)), max_message_bytes, may_read })
+}
+
+/// Why there is no handle: for a file that cannot be used, or the settings themselves.
+fn not_made(config: &KafkaConfig, error: KafkaError) -> ProbeError {
+    if !Security::of(config).has_files() {
+        return ProbeError::Settings(BuildError::from(error));
+    }
+    let Refusal { class, detail } = unusable(&error);
+    ProbeError::Credentials { brokers: config.brokers.clone(), meaning: class.meaning, said: detail }
 }
 
 /// What lies behind a metadata request that failed: the connections' own errors, which librdkafka tells when it is polled.

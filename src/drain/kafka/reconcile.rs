@@ -10,7 +10,8 @@ use super::super::reconcile::{Found, Tail, Wanted, key_print};
 use super::super::sink::Refusal;
 use super::context::Context;
 use super::record::IDENTITY_HEADER;
-use super::security::{Security, UNUSABLE};
+use super::security::Security;
+use super::unusable;
 use crate::error::chain;
 use crate::event::{Place, Seq};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
@@ -138,7 +139,7 @@ impl Look<'_> {
     fn connect(&self, topic: &str, keep_going: KeepGoing<'_>) -> Result<BaseConsumer<Context>, LookError> {
         loop {
             // A new one each time: files of secrets may have been put right.
-            let trouble = match self.consumer() {
+            let trouble = match consumer(self.client, self.security) {
                 Ok(consumer) => match consumer.fetch_metadata(Some(topic), ANSWER) {
                     // What cannot be sent to for now may come back with what is in it.
                     Ok(metadata) if self.topic.is_some() && is_missing(&metadata) => {
@@ -159,25 +160,6 @@ impl Look<'_> {
         }
     }
 
-    fn consumer(&self) -> Result<BaseConsumer<Context>, Refusal> {
-        let unusable = |error: &dyn std::error::Error| Refusal { class: UNUSABLE, detail: chain(error) };
-        let with_secrets = self.security.with_secrets(self.client).map_err(|error| unusable(&error))?;
-        let mut client = ClientConfig::new();
-        let of_connections = |name: &str| OF_CONNECTIONS.iter().any(|part| name.starts_with(part));
-        // The map has a placeholder where a value is secret; asked by its name, the value is the real one.
-        for name in with_secrets.config_map().keys().filter(|name| of_connections(name)) {
-            let _ = client.set(*name, with_secrets.get(name).unwrap_or_default());
-        }
-        for (name, value) in CONSUMER {
-            let _ = client.set(name, value);
-        }
-        let consumer = client.create_with_context(Context::new(self.security.token()));
-        let consumer: BaseConsumer<Context> = consumer.map_err(|error| unusable(&error))?;
-        // A token of OAUTHBEARER is asked for when the handle is polled.
-        drop(consumer.poll(SLICE));
-        Ok(consumer)
-    }
-
     /// The record, when it is one of ours and wanted.
     fn own(&self, topic: &Arc<str>, message: &BorrowedMessage<'_>, wanted: &Wanted) -> Option<Found> {
         let mut headers = message.headers()?.iter();
@@ -191,6 +173,42 @@ impl Look<'_> {
         let found = Found { seq, place, key_print: key_print(message.key().unwrap_or_default()), accepted_ms };
         (seq > wanted.above && seq <= wanted.up_to).then_some(found)
     }
+}
+
+/// A consumer that connects as the producer does.
+fn consumer(client: &ClientConfig, security: &Security) -> Result<BaseConsumer<Context>, Refusal> {
+    let with_secrets = security.with_secrets(client).map_err(|error| unusable(&error))?;
+    let mut client = ClientConfig::new();
+    let of_connections = |name: &str| OF_CONNECTIONS.iter().any(|part| name.starts_with(part));
+    // The map has a placeholder where a value is secret; asked by its name, the value is the real one.
+    for name in with_secrets.config_map().keys().filter(|name| of_connections(name)) {
+        let _ = client.set(*name, with_secrets.get(name).unwrap_or_default());
+    }
+    for (name, value) in CONSUMER {
+        let _ = client.set(name, value);
+    }
+    let consumer = client.create_with_context(Context::new(security.token()));
+    let consumer: BaseConsumer<Context> = consumer.map_err(|error| unusable(&error))?;
+    // A token of OAUTHBEARER is asked for when the handle is polled.
+    drop(consumer.poll(SLICE));
+    Ok(consumer)
+}
+
+/// Whether the topic may be read, for `check`: reads from its end. `None` when Kafka does not say so in time.
+pub(super) fn may_read(client: &ClientConfig, security: &Security, topic: &str, timeout: Duration) -> Option<bool> {
+    let consumer = consumer(client, security).ok()?;
+    let mut end = TopicPartitionList::new();
+    end.add_partition_offset(topic, 0, Offset::End).ok()?;
+    consumer.assign(&end).ok()?;
+    let deadline = Instant::now() + timeout;
+    while Instant::now() < deadline {
+        match consumer.poll(SLICE) {
+            Some(Ok(_) | Err(KafkaError::PartitionEOF(_))) => return Some(true),
+            Some(Err(error)) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::TopicAuthorizationFailed) => return Some(false),
+            Some(Err(_)) | None => {}
+        }
+    }
+    None
 }
 
 /// Assigns the partitions of a topic that may hold something, each from where it may begin; their ends.
