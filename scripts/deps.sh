@@ -32,6 +32,7 @@ missing_packages() {
     have strace || echo strace
     have mkfs.ext4 || [ -x /usr/sbin/mkfs.ext4 ] || echo e2fsprogs
     have python3 || echo python3
+    have openssl || echo openssl
 }
 
 as_root() {

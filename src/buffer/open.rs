@@ -292,6 +292,7 @@ pub(super) fn marks_of(recovered: &Recovered, survey: &Survey) -> MarkBook {
         oldest_leased_ms: None,
         reader_sleeps: false,
         woken: false,
+        in_doubt: false,
     }
 }
 

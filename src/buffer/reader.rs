@@ -232,10 +232,9 @@ impl Reader {
         Seq(lock(&self.shared.marks).durable)
     }
 
-    /// After an unclean stop, once: the newest event of the life that ended so, and the newest places that the checkpoint knows of.
-    pub fn in_doubt(&mut self) -> Option<(Seq, Vec<Place>)> {
-        let up_to = self.unclean_up_to.filter(|_| !std::mem::replace(&mut self.told_doubt, true))?;
-        Some((up_to, self.places()))
+    /// After an unclean stop, once: the newest event of the life that ended so.
+    pub fn in_doubt(&mut self) -> Option<Seq> {
+        self.unclean_up_to.filter(|_| !std::mem::replace(&mut self.told_doubt, true))
     }
 
     /// Whether the life before this one ended in good order, or there was none: then the books are complete.
@@ -243,7 +242,12 @@ impl Reader {
         self.unclean_up_to.is_none()
     }
 
-    /// The newest acked place of each partition.
+    /// Kafka may have events of which no report said so: this life ends unclean, so that the next one hears of them.
+    pub fn leave_in_doubt(&mut self) {
+        lock(&self.shared.marks).in_doubt = true;
+    }
+
+    /// The newest place of each partition that is known.
     pub fn places(&self) -> Vec<Place> {
         let marks = lock(&self.shared.marks);
         let place = |((topic, partition), (_, offset)): (&(Arc<str>, i32), &(u64, i64))| Place {

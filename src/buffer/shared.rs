@@ -111,6 +111,8 @@ pub(crate) struct MarkBook {
     pub(crate) reader_sleeps: bool,
     /// Somebody called [`super::ReaderWaker::wake`].
     pub(crate) woken: bool,
+    /// Kafka may have events of which no report said so: the next life has to look, however this one ends.
+    pub(crate) in_doubt: bool,
 }
 
 /// The segments, oldest first.
@@ -384,7 +386,7 @@ impl MarkBook {
             ends,
             durable_seq: self.durable,
             segment_id,
-            clean,
+            clean: clean && !self.in_doubt,
             partitions: newest_that_fit(partitions.collect()),
         }
     }

@@ -4,7 +4,7 @@
 //! notify, each in the order of the reports. Kafka reports a partition in the order of its log, so notifications of a source are in
 //! seq order. Nothing is booked without a report.
 
-use super::classify::Class;
+use super::classify::{Class, Whereabouts, whereabouts};
 use super::inflight::{InFlight, Sent};
 use super::sink::{Refusal, Report};
 use super::source::Source;
@@ -37,6 +37,10 @@ pub(super) struct Settled {
     pub(super) failure: Option<Refusal>,
     /// Events that came back refused for what they, or their batch, are.
     pub(super) refused: Vec<(Seq, Class)>,
+    /// Events came back of which nobody can tell whether Kafka has them,
+    pub(super) in_doubt: bool,
+    /// and events that were not on their way.
+    pub(super) waited: bool,
 }
 
 impl Acks {
@@ -56,6 +60,7 @@ impl Acks {
         let mut failure: Option<Refusal> = None;
         let mut failed_len = 0;
         let mut refused = Vec::new();
+        let (mut in_doubt, mut waited) = (false, false);
         for Report { seq, result } in reports.drain(..) {
             match result {
                 Ok(place) => {
@@ -67,6 +72,8 @@ impl Acks {
                 Err(code) => {
                     let Some(sent) = inflight.fail(seq) else { continue };
                     let class = super::classify::classify(code);
+                    in_doubt |= whereabouts(code) == Whereabouts::InDoubt;
+                    waited |= whereabouts(code) == Whereabouts::Waited;
                     if class.disposition == Disposition::DeadLetter {
                         refused.push((seq, class));
                     }
@@ -86,7 +93,17 @@ impl Acks {
             self.tell(now);
             self.seqs.clear();
         }
-        Settled { acked, failure, refused }
+        Settled { acked, failure, refused, in_doubt, waited }
+    }
+
+    /// Tells of an event that was found in Kafka, once the buffer has booked it: as an acknowledgement, but for the time that it took.
+    pub(super) fn found(&mut self, seq: Seq, place: &Place, event: &EventRef<'_>, unix_ms: u64) {
+        self.stats.last_ack_ms.set(unix_ms);
+        self.waiters.history().acked(std::iter::once((seq, place)), unix_ms);
+        self.waiters.acked(Receipt { seq, place: place.clone() });
+        if let Some(notify) = &mut self.on_acked {
+            notify(seq, event);
+        }
     }
 
     /// One mark per run of reports of one partition: within it, the last report is the newest.

@@ -94,6 +94,28 @@ impl Class {
     }
 }
 
+/// What is known of an event that came back with a code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Whereabouts {
+    /// It is not in Kafka.
+    NotThere,
+    /// It was not on its way when it came back; it may have been before, and its answer was lost.
+    Waited,
+    /// Nobody can tell.
+    InDoubt,
+}
+
+/// Whether Kafka may have an event that came back with a code.
+pub(super) fn whereabouts(code: RDKafkaErrorCode) -> Whereabouts {
+    use RDKafkaErrorCode as Code;
+    match code {
+        Code::InvalidDifferentRecord | Code::UnknownTopic | Code::UnknownPartition | Code::InvalidTopic => Whereabouts::NotThere,
+        Code::PurgeQueue => Whereabouts::Waited,
+        code if record_level(code).is_some() => Whereabouts::NotThere,
+        _ => Whereabouts::InDoubt,
+    }
+}
+
 /// The meaning of a code.
 pub(super) fn classify(code: RDKafkaErrorCode) -> Class {
     record_level(code).or_else(|| outage(code)).or_else(|| handle_finished(code)).unwrap_or_else(|| passing(code))

@@ -126,6 +126,11 @@ impl InFlight {
         self.slots.front().map(|slot| (slot.seq, slot.sent.at))
     }
 
+    /// The newest event sent since the oldest one that is not acknowledged.
+    pub(super) fn newest(&self) -> Option<Seq> {
+        self.slots.back().map(|slot| slot.seq)
+    }
+
     fn release(&mut self, state: State, len: usize) {
         if state == State::Awaiting {
             self.awaiting -= 1;
@@ -167,6 +172,7 @@ mod tests {
         assert!(inflight.ack(Seq(2)).is_none());
         assert!(inflight.ack(Seq(41)).is_none());
         assert_eq!((inflight.awaiting(), inflight.bytes(), inflight.span()), (4, 40, 5));
+        assert_eq!(inflight.newest(), Some(Seq(40)));
         assert!(inflight.ack(Seq(3)).is_some());
         assert!(inflight.ack(Seq(4)).is_some());
         assert_eq!(inflight.oldest().map(|(seq, _)| seq), Some(Seq(10)), "acknowledged ones leave the front");

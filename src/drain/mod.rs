@@ -44,9 +44,10 @@ pub use acks::OnAcked;
 pub use classify::{BLOCK_REASONS, Class, DEAD_REASONS, PASSING_REASONS};
 pub use clock::{Clock, SystemClock};
 pub use kafka::{
-    BuildError, KafkaFactory, KafkaFacts, KafkaHandle, KafkaSink, ProbeError, Unusable, check_properties, probe, producer_settings,
+    BuildError, CursorFacts, KafkaFactory, KafkaFacts, KafkaHandle, KafkaSink, ProbeError, Unusable, check_properties, probe,
+    producer_settings,
 };
-pub use reconcile::{Found, InDoubt, Tail, Wanted};
+pub use reconcile::{Found, Tail, Wanted, key_print};
 pub use resume::{Committed, KeepGoing, Known};
 pub use sink::{Purge, Refusal, Report, SendOutcome, Sink, SinkFactory};
 pub use source::Source;

@@ -1,19 +1,23 @@
-//! After an unclean stop (`kafka.recovery = "reconcile"`): events that Kafka has, although the checkpoint does not know, are booked
-//! before anything is sent.
+//! `kafka.recovery = "reconcile"`: events that Kafka has although nobody told us are booked before anything is sent. They are in doubt after
+//! an unclean stop, and after a handle that ended with events on its way.
 //!
 //! The factory reads the ends of the partitions for records of our own relay-id ([`Wanted`] to [`Tail`]). What it found is compared with
 //! the buffer: an event is booked only when the record with its seq has its key, and its time of acceptance where the topic keeps it, so
-//! that a buffer restored from a backup, whose seqs come again, skips nothing. Whatever goes wrong, the drain goes on from the
-//! checkpoint: then some events come twice, as without this.
+//! that a buffer restored from a backup, whose seqs come again, skips nothing. Whatever goes wrong, the drain goes on without:
+//! then some events come twice. What is still in doubt when the drain ends is left to the next life, also by a stop in good order.
 //!
-//! Deliberately absent: notifications of what is booked here. Redis may have been told of it before the stop.
+//! Deliberately absent: notifications of what is booked after an unclean stop, since Redis may have been told of it before; and a look in the
+//! middle of a search for poison, unless something was on its way: what only waited in the handle is taken as not sent.
 
 use super::Drain;
+use super::acks::Settled;
 use super::clock::Clock;
 use super::feed::{Feed, FeedError};
+use super::resume::keep_going;
+use super::run::Line;
 use super::sink::{Refusal, SinkFactory};
 use super::source::Source;
-use crate::error::chain;
+use crate::error::{Disposition, chain};
 use crate::event::{Place, Seq};
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hasher};
@@ -21,13 +25,29 @@ use std::hash::{DefaultHasher, Hasher};
 /// Farthest above the frontier that a record is looked for: more than the window lets be on its way.
 const SPAN: u64 = 1 << 17;
 
-/// What the buffer says about an unclean stop.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct InDoubt {
-    /// The newest event of the life that ended so.
-    pub up_to: Seq,
-    /// The newest place of each partition that the checkpoint knows of.
-    pub places: Vec<Place>,
+/// Events that Kafka may have although no report says so.
+#[derive(Debug, Default)]
+pub(super) struct Doubt {
+    /// All of them are up to this one.
+    up_to: Option<Seq>,
+    /// Nobody has looked since.
+    due: bool,
+    /// What came back from the handle that there is.
+    in_doubt: bool,
+    waited: bool,
+}
+
+impl Doubt {
+    /// Takes note of what came back.
+    pub(super) fn heard(&mut self, settled: &Settled) {
+        self.in_doubt |= settled.in_doubt;
+        self.waited |= settled.waited;
+    }
+
+    fn arises(&mut self, up_to: Seq) {
+        self.up_to = self.up_to.max(Some(up_to));
+        self.due = true;
+    }
 }
 
 /// Which records are looked for.
@@ -66,60 +86,90 @@ pub struct Tail {
 }
 
 /// Stands for a key, so that not every key is held.
-pub(super) fn key_print(key: &[u8]) -> u64 {
+pub fn key_print(key: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();
     hasher.write(key);
     hasher.finish()
 }
 
 impl<S: Source, F: SinkFactory, C: Clock> Drain<S, F, C> {
-    /// Books what Kafka has of the events in doubt. Call it before anything is sent.
+    /// A handle has come to its end, for this reason if there was one: what of it is in doubt?
+    pub(super) fn note_doubt(&mut self, refusal: Option<&Refusal>) {
+        let Line { doubt, inflight, .. } = &mut self.line;
+        let (in_doubt, waited) = (std::mem::take(&mut doubt.in_doubt), std::mem::take(&mut doubt.waited));
+        let is_poison = refusal.is_some_and(|refusal| refusal.class.disposition == Disposition::DeadLetter);
+        let in_doubt = in_doubt || inflight.awaiting() > 0 || (waited && !is_poison);
+        if let Some(newest) = inflight.newest().filter(|_| in_doubt) {
+            doubt.arises(newest);
+        }
+    }
+
+    /// Says at the end what nobody has cleared up.
+    pub(super) fn leave_doubt(&mut self) {
+        let untouched = self.source.in_doubt();
+        let up_to = self.line.doubt.up_to.max(untouched);
+        if self.factory.reconciles() && up_to.is_some_and(|up_to| self.source.acked() < up_to) {
+            self.source.leave_in_doubt();
+        }
+    }
+
+    /// Books what Kafka has of the events in doubt, if any are. Call it before anything is sent with a new handle.
     pub(super) fn reconcile(&mut self) {
         if !self.factory.reconciles() {
             return;
         }
-        let Some(wanted) = self.wanted() else { return };
-        tracing::info!(above = wanted.above.0, up_to = wanted.up_to.0, "an unclean stop: looking for our own records in Kafka");
-        let (heartbeat, stop, clock, line) = (&self.heartbeat, &self.stop, &self.clock, &mut self.line);
-        let mut keep_going = |trouble: Option<Refusal>| {
-            if let Some(heartbeat) = heartbeat {
-                heartbeat.tick();
-            }
-            if let Some(trouble) = trouble {
-                line.meets(&trouble, clock.now(), clock.unix_ms());
-            }
-            stop.finishing().is_none()
+        let unclean = self.source.in_doubt();
+        if let Some(up_to) = unclean {
+            self.line.doubt.arises(up_to);
+        }
+        let Some(up_to) = self.line.doubt.up_to.filter(|_| std::mem::take(&mut self.line.doubt.due)) else { return };
+        let Some(wanted) = self.wanted(up_to) else {
+            self.line.doubt.up_to = None;
+            return;
         };
-        let booked = match self.factory.own_records(&wanted, &mut keep_going) {
-            Ok(Tail { found, cut_short }) => self.book(found).map(|events| (events, cut_short)).map_err(|error| chain(&error)),
+        let why = if unclean.is_some() { "an unclean stop" } else { "a handle ended with events on their way" };
+        tracing::info!(why, above = wanted.above.0, up_to = wanted.up_to.0, "looking for our own records in Kafka");
+        let booked = match self.look(&wanted) {
+            Ok(Tail { found, cut_short }) => {
+                let booked = self.book(found, unclean.is_none());
+                booked.map(|events| (events, cut_short)).map_err(|error| chain(&error))
+            }
             Err(why) => Err(why),
         };
         match booked {
-            Ok((events, None)) => tracing::info!(events, "looked for our own records in Kafka: these events need not be sent again"),
+            Ok((events, None)) => {
+                self.line.doubt.up_to = None;
+                tracing::info!(events, "looked for our own records in Kafka: these events need not be sent again");
+            }
             Ok((events, Some(why))) => {
                 tracing::warn!(events, why, "looked for our own records in Kafka, but not to the end: some events may come twice");
             }
             Err(why) => {
-                tracing::warn!(why, "cannot look for our own records in Kafka: going on from the checkpoint, some events may come twice");
+                tracing::warn!(why, "cannot look for our own records in Kafka: going on without, some events may come twice");
             }
         }
     }
 
+    fn look(&mut self, wanted: &Wanted) -> Result<Tail, String> {
+        let mut keep_going = keep_going(self.heartbeat.as_ref(), &self.stop, &self.clock, &mut self.line);
+        self.factory.own_records(wanted, &mut keep_going)
+    }
+
     /// The events that Kafka may have, if any.
-    fn wanted(&mut self) -> Option<Wanted> {
-        let InDoubt { up_to, places } = self.source.in_doubt()?;
+    fn wanted(&mut self, up_to: Seq) -> Option<Wanted> {
         let above = self.source.acked();
         // The oldest event tells from when on to read. What cannot be read is told when it is to be sent.
         let oldest = self.source.next().ok().flatten();
         self.source.rewind();
         let since_ms = oldest.filter(|_| above < up_to)?.accepted_ms;
-        Some(Wanted { above, up_to: up_to.min(above.plus(SPAN)), since_ms, places })
+        Some(Wanted { above, up_to: up_to.min(above.plus(SPAN)), since_ms, places: self.source.places() })
     }
 
-    fn book(&mut self, found: Vec<Found>) -> Result<usize, FeedError> {
+    /// Books what was found, and tells of it if that cannot have been done before; how many events there were.
+    fn book(&mut self, found: Vec<Found>, tell: bool) -> Result<u64, FeedError> {
         let last = found.iter().map(|found| found.seq).max().unwrap_or_default();
         let mut by_seq: HashMap<Seq, Found> = found.into_iter().map(|found| (found.seq, found)).collect();
-        let (mut feed, mut seqs, mut places) = (Feed::default(), Vec::new(), Vec::new());
+        let (mut feed, mut booked) = (Feed::default(), 0);
         let walked = loop {
             match feed.seek(&mut self.source) {
                 Ok(true) => {}
@@ -134,18 +184,17 @@ impl<S: Source, F: SinkFactory, C: Clock> Drain<S, F, C> {
             let same = |found: &Found| {
                 found.key_print == key_print(next.event.source_id.as_bytes()) && found.accepted_ms.is_none_or(|ms| ms == next.accepted_ms)
             };
-            if let Some(found) = by_seq.remove(&next.seq).filter(same) {
-                seqs.push(next.seq);
-                places.push((found.seq, found.place));
+            if let Some(Found { seq, place, .. }) = by_seq.remove(&next.seq).filter(same) {
+                booked += self.source.ack(&[seq]) as u64;
+                self.source.mark_partition(&place.topic, place.partition, seq, place.offset);
+                if tell {
+                    self.line.acks.found(seq, &place, &next.event, self.clock.unix_ms());
+                }
             }
             let len = next.len;
             feed.advance(len);
         };
-        let booked = self.source.ack(&seqs);
-        for (seq, place) in places {
-            self.source.mark_partition(&place.topic, place.partition, seq, place.offset);
-        }
-        self.stats.acked.add(booked as u64);
+        self.stats.acked.add(booked);
         self.source.rewind();
         walked.map(|()| booked)
     }
@@ -219,8 +268,8 @@ mod tests {
             self.marked.push((seq.0, offset));
         }
 
-        fn in_doubt(&mut self) -> Option<InDoubt> {
-            (!self.clean).then(|| InDoubt { up_to: Seq(5), places: Vec::new() })
+        fn in_doubt(&mut self) -> Option<Seq> {
+            (!self.clean).then_some(Seq(5))
         }
     }
 

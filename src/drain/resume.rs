@@ -5,22 +5,23 @@
 //! cursor which another history wrote under our relay-id (a copy of the buffer directory that is also running, a directory that was restored
 //! from an old backup) is not taken for ours: then nothing is sent and nothing is booked until somebody has looked.
 //!
-//! Deliberately absent: notifications of what is booked here. Redis may have been told of it before the stop.
+//! Deliberately absent: notifications of what was committed in an earlier life. Redis may have been told of it before the stop.
 
 use super::Drain;
 use super::classify::{ANOTHER_RELAY, Class, classify};
 use super::clock::Clock;
 use super::feed::{Feed, FeedError};
-use super::run::unreadable;
+use super::run::{Line, stopped_state, unreadable};
 use super::sink::{Refusal, Sink, SinkFactory};
 use super::source::Source;
+use super::stop::DrainStop;
 use crate::error::Disposition;
 use crate::event::{Place, Seq};
+use crate::lifecycle::Heartbeat;
 use rdkafka::error::RDKafkaErrorCode;
-use std::time::Duration;
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
-/// Events booked at once.
-const AT_ONCE: usize = 4096;
 /// How often a drain that must not go on looks whether it is told to stop.
 const STAND: Duration = Duration::from_secs(1);
 
@@ -77,21 +78,41 @@ impl Refusal {
     }
 }
 
+impl Line {
+    /// Tells of what is in the way before anything was sent.
+    fn meets(&mut self, trouble: &Refusal, now: Instant, unix_ms: u64) {
+        if trouble.class.disposition == Disposition::Block {
+            self.board.error(trouble, now, unix_ms);
+            self.board.show(stopped_state(trouble));
+        } else {
+            self.board.note(trouble, unix_ms);
+        }
+    }
+}
+
+/// What a long question to Kafka asks now and then: until the time for sending is over.
+pub(super) fn keep_going<C: Clock>(
+    heartbeat: Option<&Heartbeat>,
+    stop: &DrainStop,
+    clock: &C,
+    line: &mut Line,
+) -> impl FnMut(Option<Refusal>) -> bool {
+    move |trouble| {
+        if let Some(heartbeat) = heartbeat {
+            heartbeat.tick();
+        }
+        if let Some(trouble) = trouble {
+            line.meets(&trouble, clock.now(), clock.unix_ms());
+        }
+        stop.finishing().is_none_or(|finish| clock.now() < finish.stop_sending)
+    }
+}
+
 impl<S: Source, F: SinkFactory, C: Clock> Drain<S, F, C> {
     /// Readies a handle, and books what Kafka's cursor says. Call it before anything is sent with it.
     pub(super) fn begin(&mut self, sink: &mut F::Sink) -> Result<(), Refusal> {
         let known = Known { places: self.source.places(), complete: !self.line.begun && self.source.stopped_clean() };
-        let (heartbeat, stop, clock, line) = (&self.heartbeat, &self.stop, &self.clock, &mut self.line);
-        let mut keep_going = |trouble: Option<Refusal>| {
-            if let Some(heartbeat) = heartbeat {
-                heartbeat.tick();
-            }
-            if let Some(trouble) = trouble {
-                line.meets(&trouble, clock.now(), clock.unix_ms());
-            }
-            stop.finishing().is_none_or(|finish| clock.now() < finish.stop_sending)
-        };
-        let committed = sink.begin(&known, &mut keep_going)?;
+        let committed = sink.begin(&known, &mut keep_going(self.heartbeat.as_ref(), &self.stop, &self.clock, &mut self.line))?;
         if let Some(committed) = committed {
             self.believe(&committed)?;
         }
@@ -142,30 +163,30 @@ impl<S: Source, F: SinkFactory, C: Clock> Drain<S, F, C> {
         Ok(true)
     }
 
-    fn book_up_to(&mut self, last: Seq) -> Result<usize, FeedError> {
-        let (mut feed, mut seqs, mut booked) = (Feed::default(), Vec::with_capacity(AT_ONCE), 0);
+    /// Books events; tells of those that were sent in this life, as of an acknowledgement.
+    fn book_up_to(&mut self, last: Seq) -> Result<u64, FeedError> {
+        let places: HashMap<Seq, Place> = std::mem::take(&mut self.line.unsettled).into_iter().collect();
+        let (mut feed, mut booked) = (Feed::default(), 0);
         let walked = loop {
             match feed.seek(&mut self.source) {
                 Ok(true) => {}
                 Ok(false) => break Ok(()),
                 Err(error) => break Err(error),
             }
-            match feed.current() {
-                Ok(Some(next)) if next.seq <= last => {
-                    seqs.push(next.seq);
-                    let len = next.len;
-                    feed.advance(len);
-                }
+            let next = match feed.current() {
+                Ok(Some(next)) if next.seq <= last => next,
                 Ok(_) => break Ok(()),
                 Err(error) => break Err(error),
+            };
+            booked += self.source.ack(&[next.seq]) as u64;
+            if let Some(place) = places.get(&next.seq) {
+                self.source.mark_partition(&place.topic, place.partition, next.seq, place.offset);
+                self.line.acks.found(next.seq, place, &next.event, self.clock.unix_ms());
             }
-            if seqs.len() == AT_ONCE {
-                booked += self.source.ack(&seqs);
-                seqs.clear();
-            }
+            let len = next.len;
+            feed.advance(len);
         };
-        booked += self.source.ack(&seqs);
-        self.stats.acked.add(booked as u64);
+        self.stats.acked.add(booked);
         walked.map(|()| booked)
     }
 }

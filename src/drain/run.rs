@@ -9,7 +9,8 @@
 //!    └──── ISOLATE       CONNECT and SEND in rounds, until the culprits are dead letters (`give_up.rs`)
 //! ```
 //! Invariants: an event is booked only with a report; after a failure nothing later is sent before the failed event is sent again;
-//! an event that Kafka has is not sent again; whatever goes wrong, the answer is to wait and send again, for ever.
+//! an event that Kafka is known to have is not sent again (`reconcile.rs` looks where nobody knows); whatever goes wrong, the answer is to wait and
+//! send again, for ever.
 
 use super::acks::{Acks, Settled, describe};
 use super::board::Board;
@@ -18,6 +19,7 @@ use super::clock::Clock;
 use super::feed::{Feed, FeedError};
 use super::inflight::{InFlight, Sent};
 use super::isolate::{Admission, Isolation};
+use super::reconcile::Doubt;
 use super::sink::{Purge, Refusal, SendOutcome, Sink, SinkFactory};
 use super::source::Source;
 use super::stats::{DrainState, RETRY_REASONS};
@@ -28,7 +30,7 @@ use super::{Drain, DrainHandles};
 use crate::backoff::Backoff;
 use crate::config::OnRejected;
 use crate::error::{Disposition, chain};
-use crate::event::Seq;
+use crate::event::{Place, Seq};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -85,7 +87,7 @@ pub(super) struct Line {
     pub(super) feed: Feed,
     pub(super) inflight: InFlight,
     window: Window,
-    acks: Acks,
+    pub(super) acks: Acks,
     pub(super) board: Board,
     watchdog: Watchdog,
     passing: Backoff,
@@ -106,20 +108,12 @@ pub(super) struct Line {
     pub(super) isolation: Option<Isolation>,
     /// Acknowledged events when the drain was told to finish.
     acked_before: Option<u64>,
+    /// Places of events of which the next look at Kafka's cursor tells whether they are there.
+    pub(super) unsettled: Vec<(Seq, Place)>,
     /// A handle was readied: something may have been sent that nobody has booked.
     pub(super) begun: bool,
-}
-
-impl Line {
-    /// Tells of what is in the way before anything was sent.
-    pub(super) fn meets(&mut self, trouble: &Refusal, now: Instant, unix_ms: u64) {
-        if trouble.class.disposition == Disposition::Block {
-            self.board.error(trouble, now, unix_ms);
-            self.board.show(stopped_state(trouble));
-        } else {
-            self.board.note(trouble, unix_ms);
-        }
-    }
+    /// What Kafka may have although no report says so.
+    pub(super) doubt: Doubt,
 }
 
 impl<S: Source, F: SinkFactory, C: Clock> Drain<S, F, C> {
@@ -145,7 +139,9 @@ impl<S: Source, F: SinkFactory, C: Clock> Drain<S, F, C> {
             refused: Vec::new(),
             isolation: None,
             acked_before: None,
+            unsettled: Vec::new(),
             begun: false,
+            doubt: Doubt::default(),
         };
         Self { source, factory, clock, stats, stop, heartbeat, on_rejected, line }
     }
@@ -153,7 +149,6 @@ impl<S: Source, F: SinkFactory, C: Clock> Drain<S, F, C> {
     /// Drains until it is told to finish. Blocks: run it on a thread of its own.
     pub fn run(mut self) -> DrainReport {
         let mut in_doubt = 0;
-        self.reconcile();
         while let Some(mut sink) = self.connect() {
             if let Err(refusal) = self.begin(&mut sink) {
                 sink.discard();
@@ -163,6 +158,7 @@ impl<S: Source, F: SinkFactory, C: Clock> Drain<S, F, C> {
             match self.send_all(&mut sink) {
                 LineEnd::Finished => {
                     in_doubt = self.confirm(&mut sink);
+                    self.note_doubt(None);
                     sink.discard();
                     break;
                 }
@@ -174,6 +170,7 @@ impl<S: Source, F: SinkFactory, C: Clock> Drain<S, F, C> {
                 }
             }
         }
+        self.leave_doubt();
         self.line.board.show(DrainState::Stopped);
         let acked = self.stats.acked.get() - self.line.acked_before.unwrap_or_default();
         let left = self.source.durable().0.saturating_sub(self.source.acked().0);
@@ -202,6 +199,7 @@ impl<S: Source, F: SinkFactory, C: Clock> Drain<S, F, C> {
             if std::mem::take(&mut self.line.rewind) {
                 self.source.rewind();
             }
+            self.reconcile();
             let refusal = match self.factory.connect() {
                 Ok(sink) => return Some(sink),
                 Err(refusal) => refusal,
@@ -339,6 +337,7 @@ impl<S: Source, F: SinkFactory, C: Clock> Drain<S, F, C> {
             self.source.mark_partition(&place.topic, place.partition, seq, place.offset);
         }
         self.line.refused.extend(&settled.refused);
+        self.line.doubt.heard(&settled);
         settled
     }
 
@@ -403,6 +402,8 @@ impl<S: Source, F: SinkFactory, C: Clock> Drain<S, F, C> {
                 limit = now + PURGED;
             }
         }
+        self.line.unsettled = sink.take_unsettled();
+        self.note_doubt(Some(&refusal));
         self.forget_sent();
         let label = if kind == StopKind::Stalled { "stalled" } else { retry_label(&refusal) };
         if let Some(index) = RETRY_REASONS.iter().position(|reason| *reason == label) {
@@ -488,7 +489,7 @@ fn retry_label(refusal: &Refusal) -> &'static str {
 }
 
 /// What to show while the line stands. An event that Kafka will never take blocks like an outage, until the search for it begins.
-fn stopped_state(refusal: &Refusal) -> DrainState {
+pub(super) fn stopped_state(refusal: &Refusal) -> DrainState {
     let Refusal { class, detail } = refusal;
     match class.disposition {
         Disposition::Block => DrainState::Blocked { reason: class.reason, detail: format!("{}: {detail}", class.meaning) },

@@ -91,6 +91,11 @@ pub trait Sink {
         None
     }
 
+    /// Of the events given up, those that Kafka has if it has committed them, and where.
+    fn take_unsettled(&mut self) -> Vec<(Seq, Place)> {
+        Vec::new()
+    }
+
     /// Gives up events; poll for their reports. Afterwards the handle must only be polled and discarded: its next event would
     /// leave a gap in the sequence that the brokers check.
     fn purge(&mut self, scope: Purge);

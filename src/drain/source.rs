@@ -1,6 +1,5 @@
 //! The seam between the drain's loop and the buffer: [`Reader`] in the product, memory in the tests.
 
-use super::reconcile::InDoubt;
 use crate::buffer::{DeadLetter, DeadLetterError, Leased, ReadError, Reader};
 use crate::event::{Place, Seq};
 use std::sync::Arc;
@@ -26,11 +25,13 @@ pub trait Source {
     fn durable(&self) -> Seq;
     /// Remembers the newest delivered place of a partition.
     fn mark_partition(&mut self, topic: &Arc<str>, partition: i32, seq: Seq, offset: i64);
-    /// What an unclean stop leaves in doubt, once; `None` after a clean one.
-    fn in_doubt(&mut self) -> Option<InDoubt> {
+    /// The newest event of a life that did not end in good order, once; `None` after a clean stop.
+    fn in_doubt(&mut self) -> Option<Seq> {
         None
     }
-    /// The newest delivered place of each partition.
+    /// Says that Kafka may have events of which no report said so, for the next life.
+    fn leave_in_doubt(&mut self) {}
+    /// The newest delivered place of each partition that is known.
     fn places(&self) -> Vec<Place> {
         Vec::new()
     }
@@ -77,9 +78,12 @@ impl Source for Reader {
         Reader::mark_partition(self, topic, partition, seq, offset);
     }
 
-    fn in_doubt(&mut self) -> Option<InDoubt> {
-        let (up_to, places) = Reader::in_doubt(self)?;
-        Some(InDoubt { up_to, places })
+    fn in_doubt(&mut self) -> Option<Seq> {
+        Reader::in_doubt(self)
+    }
+
+    fn leave_in_doubt(&mut self) {
+        Reader::leave_in_doubt(self);
     }
 
     fn places(&self) -> Vec<Place> {

@@ -86,8 +86,12 @@ pub struct Transactional<H, C> {
     /// The newest cursor that was committed, until somebody asks.
     committed: Option<(Seq, Place)>,
     failed: Option<Refusal>,
+    /// Kafka was asked to commit.
+    asked: bool,
     /// Events that were given up, and are to be reported.
     given_up: Vec<Seq>,
+    /// Their places, when it is not known whether their transaction was committed.
+    unsettled: Vec<(Seq, Place)>,
     scratch: Vec<Report>,
 }
 
@@ -106,7 +110,9 @@ impl<H: Transactions, C: Clock> Transactional<H, C> {
             cursor_place: None,
             committed: None,
             failed: None,
+            asked: false,
             given_up: Vec::new(),
+            unsettled: Vec::new(),
             scratch: Vec::new(),
         }
     }
@@ -148,7 +154,10 @@ impl<H: Transactions, C: Clock> Transactional<H, C> {
                     SendOutcome::Full => return,
                     SendOutcome::Refused(refusal) => self.fail(refusal),
                 },
-                Phase::Closing { cursor_sent: true } if self.outstanding == 0 => Phase::Committing,
+                Phase::Closing { cursor_sent: true } if self.outstanding == 0 => {
+                    self.asked = true;
+                    Phase::Committing
+                }
                 Phase::Committing => match self.handle.commit() {
                     Progress::Done => self.release(reports),
                     Progress::Pending => return,
@@ -162,6 +171,7 @@ impl<H: Transactions, C: Clock> Transactional<H, C> {
     fn release(&mut self, reports: &mut Vec<Report>) -> Phase {
         reports.append(&mut self.held);
         self.sent.clear();
+        self.asked = false;
         let newest = self.newest.seq;
         self.committed = self.cursor_place.take().map(|place| (newest, place)).or(self.committed.take());
         Phase::Idle
@@ -248,11 +258,16 @@ impl<H: Transactions, C: Clock> Sink for Transactional<H, C> {
         self.committed.take()
     }
 
+    fn take_unsettled(&mut self) -> Vec<(Seq, Place)> {
+        std::mem::take(&mut self.unsettled)
+    }
+
     /// Nothing of an unfinished transaction counts, so all of it is given up, whatever the scope.
     fn purge(&mut self, scope: Purge) {
         self.handle.purge(scope);
         self.phase = Phase::Broken;
-        self.held.clear();
+        let held = self.held.drain(..).filter_map(|report| Some((report.seq, report.result.ok()?)));
+        self.unsettled.extend(held.filter(|_| self.asked));
         self.given_up.append(&mut self.sent);
     }
 

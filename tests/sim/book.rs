@@ -51,6 +51,11 @@ pub struct Book {
     ended: BTreeSet<u64>,
     /// Sent without an answer that the drain has seen, or acknowledged without the cursor: these, and no others, may be sent twice.
     pub may_repeat: BTreeSet<u64>,
+    /// With `recovery = "reconcile"` these first wait here: a look into Kafka is to clear them up.
+    pub in_doubt: BTreeSet<u64>,
+    looks: bool,
+    /// Found by a look of a life that had sent nothing: nobody is notified.
+    pub found_before: BTreeSet<u64>,
     /// Seqs that became dead letters.
     pub dead: BTreeMap<u64, u64>,
     /// Events whose letters somebody removed, or began to.
@@ -75,6 +80,21 @@ impl Posted {
 }
 
 impl Book {
+    /// Of a relay that looks into Kafka, or of one that does not.
+    pub fn new(looks: bool) -> Self {
+        Self { looks, ..Self::default() }
+    }
+
+    /// Nobody can tell whether Kafka has these.
+    pub fn doubt(&mut self, seqs: impl IntoIterator<Item = u64>) {
+        if self.looks { self.in_doubt.extend(seqs) } else { self.may_repeat.extend(seqs) }
+    }
+
+    /// A look did not tell all that there was: what was in doubt may be sent twice.
+    pub fn excuse(&mut self) {
+        self.may_repeat.append(&mut self.in_doubt);
+    }
+
     /// Which event this is; it must be one that was posted, whole.
     pub fn recognise(&self, event: &EventRef<'_>) -> u64 {
         let number = event.id.strip_prefix('e').and_then(|number| number.parse::<u64>().ok());
@@ -148,7 +168,7 @@ impl Book {
     pub fn acked(&mut self, seq: u64) {
         assert!(self.acked.insert(seq), "seq {seq} was booked twice");
         self.acks.push(seq);
-        self.bookings += 1;
+        self.bookings += u64::from(!self.found_before.contains(&seq));
     }
 
     pub fn is_ended(&self, seq: u64) -> bool {
@@ -167,8 +187,13 @@ impl Book {
     /// The relay is gone, and what it knew but for the cursor.
     pub fn life_ended(&mut self) {
         for (at, seq) in std::mem::take(&mut self.acks).into_iter().enumerate() {
-            let _ = if at < self.checkpoint { self.ended.insert(seq) } else { self.may_repeat.insert(seq) };
+            if at < self.checkpoint {
+                let _ = self.ended.insert(seq);
+            } else {
+                self.doubt([seq]);
+            }
         }
+        self.found_before.clear();
         self.checkpoint = 0;
         self.acked.clear();
         self.told.clear();

@@ -8,7 +8,7 @@ use super::book::{Book, Poison};
 use super::style::{Style, happens};
 use super::trace::Trace;
 use crate::chance::Chance;
-use dualstream::drain::{Purge, Refusal, Report};
+use dualstream::drain::{Found, Purge, Refusal, Report, key_print};
 use dualstream::event::{Place, Seq};
 use rdkafka::error::RDKafkaErrorCode as Code;
 use std::collections::{BTreeSet, VecDeque};
@@ -27,6 +27,7 @@ pub struct Record {
     pub seq: u64,
     pub number: u64,
     pub source: u64,
+    pub accepted_ms: u64,
 }
 
 /// A batch on its way.
@@ -257,7 +258,7 @@ impl Kafka {
     pub fn handle_gone(&mut self, around: &mut Around<'_>) {
         let Some(handle) = self.handle.take() else { return };
         around.trace.note("handle gone", &[handle.id, handle.unconfirmed.len() as u64]);
-        around.book.may_repeat.extend(&handle.unconfirmed);
+        around.book.doubt(handle.unconfirmed.iter().copied());
         for (partition, lane) in handle.lanes.into_iter().enumerate() {
             let late = lane.flights.into_iter().filter(|flight| flight.appended.is_none());
             if !self.healthy && around.chance.one_in(2) {
@@ -271,6 +272,10 @@ impl Kafka {
         if self.ghosts.is_empty() || self.is_down(around.now) || !around.chance.one_in(8) {
             return;
         }
+        self.arrive_late(around);
+    }
+
+    fn arrive_late(&mut self, around: &mut Around<'_>) {
         let (partition, records) = self.ghosts.remove(0);
         let too_many = records.len() > around.style.batch_limit.unwrap_or(usize::MAX);
         let refused =
@@ -281,6 +286,30 @@ impl Kafka {
         } else {
             let _ = self.append(partition, &records, 0, around);
         }
+    }
+
+    /// Whether anybody could read the logs now; what was on its way has arrived then.
+    pub fn settles(&mut self, around: &mut Around<'_>) -> bool {
+        if self.is_down(around.now) || self.is_blocked(around.now) {
+            return false;
+        }
+        while !self.ghosts.is_empty() {
+            self.arrive_late(around);
+        }
+        true
+    }
+
+    /// The records of some seqs, in the order of each log.
+    pub fn records(&self, above: Seq, up_to: Seq) -> Vec<Found> {
+        let mut found = Vec::new();
+        for (partition, log) in (0..).zip(&self.logs) {
+            for (offset, record) in (0..).zip(log).filter(|(_, record)| record.seq > above.0 && record.seq <= up_to.0) {
+                let place = Place { topic: Arc::clone(&self.topic), partition, offset };
+                let key_print = key_print(format!("s{}", record.source).as_bytes());
+                found.push(Found { seq: Seq(record.seq), place, key_print, accepted_ms: Some(record.accepted_ms) });
+            }
+        }
+        found
     }
 
     pub fn heal(&mut self) {

@@ -44,6 +44,7 @@ pub fn run(scenario: Scenario, seed: u64, keep_words: bool) -> Outcome {
     let counts = vec![
         ("events", world.book.posted.len() as u64),
         ("crashes", world.crashes),
+        ("looks into Kafka", world.looks),
         ("handles of Kafka", world.kafka.handles),
         ("records that came twice", world.book.repeats),
         ("dead letters", world.book.dead.len() as u64),
@@ -89,6 +90,7 @@ fn begin(world: &Shared, disk: &Disk, is_last: bool) {
     world.is_last_life = is_last;
     world.kafka.batch_events = BATCH_EVENTS;
     world.acts_left = world.style.acts;
+    world.has_sent = false;
     world.trace.note("life", &[u64::from(is_last), disk.number()]);
     if let Some(calls) = world.style.crash_calls.filter(|_| !is_last) {
         let at = disk.number() + 1 + world.chance.below(calls);

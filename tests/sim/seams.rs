@@ -2,14 +2,17 @@
 
 use super::world::{Shared, look};
 use dualstream::buffer::{DeadLetter, DeadLetterError, Leased, ReadError, Reader};
-use dualstream::drain::{Clock, DrainStop, Purge, Refusal, Report, SendOutcome, Sink, SinkFactory, Source};
-use dualstream::event::{EventRef, Records, Seq};
+use dualstream::drain::{Clock, DrainStop, Purge, Refusal, Report, SendOutcome, Sink, SinkFactory, Source, Tail, Wanted};
+use dualstream::event::{EventRef, Place, Records, Seq};
 use rdkafka::error::RDKafkaErrorCode as Code;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::book::Poison;
 use super::kafka::Record;
+
+/// Between two looks at whether Kafka can be read.
+const SLICE: Duration = Duration::from_millis(500);
 
 /// The real reader; whoever waits lets the others have their turns.
 pub struct Watched {
@@ -77,6 +80,19 @@ impl Source for Watched {
     fn mark_partition(&mut self, topic: &Arc<str>, partition: i32, seq: Seq, offset: i64) {
         self.reader.mark_partition(topic, partition, seq, offset);
     }
+
+    fn in_doubt(&mut self) -> Option<Seq> {
+        self.reader.in_doubt()
+    }
+
+    fn leave_in_doubt(&mut self) {
+        look(&self.world).trace.note("left in doubt", &[]);
+        self.reader.leave_in_doubt();
+    }
+
+    fn places(&self) -> Vec<Place> {
+        self.reader.places()
+    }
 }
 
 /// Time that passes only while somebody waits.
@@ -119,6 +135,7 @@ impl SinkFactory for Handles {
             return Err(Refusal::new(Code::CriticalSystemResource, "no threads"));
         }
         kafka.connect(&mut around);
+        world.has_sent = true;
         Ok(Handle(Arc::clone(&self.0)))
     }
 
@@ -127,13 +144,56 @@ impl SinkFactory for Handles {
         kafka.batch_events = (kafka.batch_events / 2).max(1);
         kafka.batch_events as u64
     }
+
+    fn reconciles(&self) -> bool {
+        look(&self.0).style.looks.is_some()
+    }
+
+    fn own_records(&mut self, wanted: &Wanted, keep_going: &mut dyn FnMut(Option<Refusal>) -> bool) -> Result<Tail, String> {
+        let [above, up_to] = [wanted.above.0, wanted.up_to.0];
+        loop {
+            if !keep_going(None) {
+                // Nothing was sent, and nothing will be in this life: the next one has to look.
+                look(&self.0).trace.note("look stopped", &[above, up_to]);
+                return Err("told to stop".to_owned());
+            }
+            let mut world = look(&self.0);
+            world.pass(SLICE);
+            if world.is_blind() {
+                world.trace.note("look failed", &[above, up_to]);
+                world.book.excuse();
+                return Err("no right to read".to_owned());
+            }
+            let (kafka, mut around) = world.kafka();
+            if kafka.settles(&mut around) {
+                break;
+            }
+        }
+        let mut world = look(&self.0);
+        let mut found = world.kafka.records(wanted.above, wanted.up_to);
+        let cut_short = world.is_blind().then_some("time is up");
+        if cut_short.is_some() {
+            found.truncate(world.chance.index(found.len() + 1));
+            world.book.excuse();
+        } else {
+            world.looks += 1;
+            world.book.in_doubt.clear();
+        }
+        world.trace.note("looked", &[above, up_to, found.len() as u64]);
+        let seqs = found.iter().map(|found| found.seq.0);
+        world.kafka.confirmed.extend(seqs.clone());
+        if !world.has_sent {
+            world.book.found_before.extend(seqs);
+        }
+        Ok(Tail { found, cut_short })
+    }
 }
 
 /// The handle that there is.
 pub struct Handle(Shared);
 
 impl Sink for Handle {
-    fn send(&mut self, event: &EventRef<'_>, seq: Seq, _accepted_ms: u64) -> SendOutcome {
+    fn send(&mut self, event: &EventRef<'_>, seq: Seq, accepted_ms: u64) -> SendOutcome {
         let mut world = look(&self.0);
         let number = world.book.recognise(event);
         world.book.sending(seq.0, number);
@@ -159,7 +219,7 @@ impl Sink for Handle {
         }
         around.trace.note("send", &[handle.id, seq.0, number]);
         let source = posted.source;
-        kafka.queue(Record { seq: seq.0, number, source });
+        kafka.queue(Record { seq: seq.0, number, source, accepted_ms });
         SendOutcome::Sent
     }
 

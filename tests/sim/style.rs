@@ -3,13 +3,24 @@
 use crate::chance::Chance;
 
 /// Scenarios by name, with what may go wrong in each.
-pub const SCENARIOS: [Scenario; 5] = [
-    Scenario { name: "calm", faulty: false, crashes: false, poison: false, operator: false },
-    Scenario { name: "brokers", faulty: true, crashes: false, poison: false, operator: false },
-    Scenario { name: "power", faulty: false, crashes: true, poison: false, operator: true },
-    Scenario { name: "poison", faulty: true, crashes: false, poison: true, operator: true },
-    Scenario { name: "all", faulty: true, crashes: true, poison: true, operator: true },
+pub const SCENARIOS: [Scenario; 7] = [
+    Scenario { name: "calm", faulty: false, crashes: false, poison: false, operator: false, looks: None },
+    Scenario { name: "brokers", faulty: true, crashes: false, poison: false, operator: false, looks: None },
+    Scenario { name: "power", faulty: false, crashes: true, poison: false, operator: true, looks: None },
+    Scenario { name: "poison", faulty: true, crashes: false, poison: true, operator: true, looks: None },
+    Scenario { name: "all", faulty: true, crashes: true, poison: true, operator: true, looks: None },
+    Scenario { name: "reconcile", faulty: true, crashes: true, poison: true, operator: true, looks: Some(Looks::Succeed) },
+    Scenario { name: "half-blind", faulty: true, crashes: true, poison: true, operator: true, looks: Some(Looks::Fail) },
 ];
+
+/// The relay looks into Kafka for its own records (`recovery = "reconcile"`), and what comes of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Looks {
+    /// All of it is seen, unless the relay dies or is told to stop.
+    Succeed,
+    /// Now and then nothing, or only a part.
+    Fail,
+}
 
 #[derive(Clone, Copy, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "a table of what may happen")]
@@ -23,6 +34,7 @@ pub struct Scenario {
     pub poison: bool,
     /// Somebody pauses, purges, retries.
     pub operator: bool,
+    pub looks: Option<Looks>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +60,7 @@ pub struct Style {
     /// A batch of more events is too large.
     pub batch_limit: Option<usize>,
     pub operator: bool,
+    pub looks: Option<Looks>,
 }
 
 impl Style {
@@ -69,6 +82,7 @@ impl Style {
             outage: faulty(chance, &[0, 4, 20]),
             batch_limit: (scenario.faulty && chance.one_in(4)).then(|| 1 + chance.index(12)),
             operator: scenario.operator,
+            looks: scenario.looks,
         }
     }
 }

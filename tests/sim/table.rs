@@ -3,10 +3,11 @@
 use crate::proof::{Line, Scope, Tally};
 
 /// The columns of counts.
-const COLUMNS: [(&str, &str); 7] = [
+const COLUMNS: [(&str, &str); 8] = [
     ("events", "events"),
     ("crashes", "crashes"),
     ("handles", "handles of Kafka"),
+    ("looks", "looks into Kafka"),
     ("twice", "records that came twice"),
     ("repeats", "repeats known"),
     ("dead", "dead letters"),

@@ -3,7 +3,7 @@
 use super::book::Book;
 use super::kafka::{Around, Kafka};
 use super::relay::Relay;
-use super::style::{Style, happens};
+use super::style::{Looks, Style, happens};
 use super::trace::Trace;
 use crate::chance::Chance;
 use dualstream::buffer::purge::Selection;
@@ -32,6 +32,10 @@ pub struct World {
     pub acts_left: u64,
     pub is_last_life: bool,
     pub crashes: u64,
+    /// Looks into Kafka that told all that there was.
+    pub looks: u64,
+    /// In this life there was a handle.
+    pub has_sent: bool,
     turns: u64,
 }
 
@@ -49,13 +53,15 @@ impl World {
             now,
             began: now,
             kafka: Kafka::new(),
-            book: Book::default(),
+            book: Book::new(style.looks.is_some()),
             relay: None,
             stop: DrainStop::default(),
             stop_sending: None,
             acts_left: 0,
             is_last_life: false,
             crashes: 0,
+            looks: 0,
+            has_sent: false,
             turns: 0,
         }
     }
@@ -68,6 +74,11 @@ impl World {
 
     pub fn now_ms(&self) -> u64 {
         u64::try_from(self.now.duration_since(self.began).as_millis()).expect("no such time")
+    }
+
+    /// Whether a look into Kafka goes wrong now.
+    pub fn is_blind(&mut self) -> bool {
+        self.style.looks == Some(Looks::Fail) && !self.kafka.healthy && self.chance.one_in(3)
     }
 
     /// The drain waits: time passes, and others take their turns.

@@ -54,7 +54,7 @@ pub(crate) struct Marks {
     pub(crate) durable_seq: u64,
     /// Highest segment id given out: ids are never reused.
     pub(crate) segment_id: u64,
-    /// Written by a clean stop: nothing was in flight.
+    /// Written by a stop in good order that leaves nothing in doubt.
     pub(crate) clean: bool,
     pub(crate) partitions: Vec<PartitionMark>,
 }

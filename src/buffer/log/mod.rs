@@ -24,4 +24,4 @@ pub(super) mod recovery;
 pub(super) mod scan;
 pub(super) mod segment;
 pub mod storage;
-mod unseen;
+pub(super) mod unseen;

@@ -22,7 +22,7 @@ const UNKNOWN_CAPACITY: u64 = 64 << 20;
 
 /// What a damaged file may have held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Held {
+pub(crate) enum Held {
     /// Events up to this seq; 0: none.
     UpTo(u64),
     /// Events in so many bytes beyond what was found.
@@ -32,7 +32,7 @@ pub(super) enum Held {
 }
 
 /// How far the seqs of a segment went whose header cannot be read.
-pub(super) fn without_header(file: &dyn StorageFile) -> Held {
+pub(crate) fn without_header(file: &dyn StorageFile) -> Held {
     match highest_without_header(file) {
         Ok(Some(seq)) => Held::UpTo(seq),
         Ok(None) | Err(_) => Held::Unknown(file.size().unwrap_or(0)),
@@ -41,13 +41,13 @@ pub(super) fn without_header(file: &dyn StorageFile) -> Held {
 
 /// What an unsealed segment may hold where its scan stopped: nothing, unless the disk does not give the `len` bytes `at` which it stopped.
 /// `end` is the end of its good frames.
-pub(super) fn behind_the_end(file: &dyn StorageFile, header: &SegmentHeader, end: u64, at: u64, len: u64) -> Held {
+pub(crate) fn behind_the_end(file: &dyn StorageFile, header: &SegmentHeader, end: u64, at: u64, len: u64) -> Held {
     if is_readable(file, at, len) { Held::UpTo(0) } else { Held::Within(header.capacity.saturating_sub(end)) }
 }
 
 /// The highest seq that may have been given out, when everything that was found or proven goes up to `known`. `capacities` are those of the
 /// segments that are there.
-pub(super) fn highest(known: u64, held: impl Iterator<Item = Held>, capacities: impl Iterator<Item = u64>) -> u64 {
+pub(crate) fn highest(known: u64, held: impl Iterator<Item = Held>, capacities: impl Iterator<Item = u64>) -> u64 {
     let capacity = capacities.max().unwrap_or(UNKNOWN_CAPACITY);
     let beyond = |bytes: u64| known + bytes / SMALLEST_EVENT_BYTES;
     let reached = held.map(|held| match held {

@@ -31,6 +31,11 @@ impl Books {
         Self { durable, ended, ends: marks.map(|marks| marks.ends), waiting, missing }
     }
 
+    /// The highest seq that is known to have been given out.
+    pub(super) fn durable(&self) -> u64 {
+        self.durable.max(self.ended.frontier())
+    }
+
     /// Whether every event of a range is at its end.
     pub(super) fn all_ended(&self, (from, to): (u64, u64)) -> bool {
         self.ended.ended_in(from, to) == to - from + 1

@@ -104,6 +104,10 @@ pub struct Report {
     pub ledger: OfflineLedger,
     /// Accepted events that cannot be read and are not at their end, as inclusive ranges.
     pub lost_seqs: Vec<(u64, u64)>,
+    /// Events that may have been accepted in a damaged end of the log, of which nothing else tells: a start or a repair counts them as lost, as
+    /// many as there can have been.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub possibly_lost: Option<(u64, u64)>,
     /// What is not as it should be, worst first.
     pub findings: Vec<Finding>,
 }

@@ -11,6 +11,7 @@ mod books;
 mod files;
 mod finding;
 mod segment;
+mod unseen;
 
 use super::OpenError;
 use super::inspect::in_use;
@@ -66,6 +67,11 @@ pub(super) fn check(storage: &dyn Storage, in_use: bool) -> Result<Report, OpenE
         findings.extend(files::of_scan(name, scan, &books, in_use));
     }
     findings.extend(books.findings(&scanned, in_use));
+    // What is being written is not there yet, and nothing is in doubt after a clean stop.
+    let is_open = !in_use && marks.as_ref().is_none_or(|marks| !marks.clean);
+    let possibly = if is_open { unseen::possibly_lost(storage, &look, &scanned, books.durable())? } else { None };
+    let possibly_lost = possibly.as_ref().and_then(|finding| finding.seqs);
+    findings.extend(possibly);
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     let verdict = match findings.first().map(|finding| finding.severity) {
         Some(Severity::Damage) => Verdict::Damaged,
@@ -85,6 +91,7 @@ pub(super) fn check(storage: &dyn Storage, in_use: bool) -> Result<Report, OpenE
         quarantined: quarantine::usage(storage).entries,
         ledger: books.ledger(in_use),
         lost_seqs: books.missing,
+        possibly_lost,
         findings,
     })
 }

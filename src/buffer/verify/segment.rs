@@ -9,6 +9,7 @@ use super::super::log::recovery::account;
 use super::super::log::scan::{Found, Scanner};
 use super::super::log::segment::{DATA_START, Seal};
 use super::super::log::storage::read_full;
+use super::super::log::unseen::{self, Held};
 use crate::event::Records;
 use std::io;
 
@@ -57,6 +58,8 @@ pub(super) struct Scan {
     pub(super) unpadded: Vec<u64>,
     /// The highest seq that a frame knew to be durable.
     pub(super) proof: u64,
+    /// What may have been behind the end of an unsealed segment.
+    pub(super) behind: Option<Held>,
 }
 
 /// Reads a segment from front to back.
@@ -149,10 +152,12 @@ impl Walk<'_> {
                     self.damaged(what, good, (unended <= last).then_some((unended, last)));
                 }
                 _ if proof >= unended => {
+                    self.scan.behind = Some(self.behind(&found));
                     self.damaged("the end of the data does not verify", self.limit, Some((unended, proof)));
                     return Ok(());
                 }
                 _ => {
+                    self.scan.behind = Some(self.behind(&found));
                     if !blank && self.at + HEADER_LEN as u64 <= self.limit {
                         self.scan.torn = Some(self.torn(&found));
                     }
@@ -160,6 +165,11 @@ impl Walk<'_> {
                 }
             }
         }
+    }
+
+    fn behind(&self, found: &Found) -> Held {
+        let bytes = if let Found::BadPayload(header) = found { header.stored_len() } else { HEADER_LEN as u64 };
+        unseen::behind_the_end(&*self.opened.file, &self.opened.header, self.scan.seal.end, self.at, bytes)
     }
 
     fn frame(&mut self) -> io::Result<Found> {

@@ -1,6 +1,7 @@
 //! Verification and repair of directories that a real buffer wrote and that were damaged afterwards.
 
-use super::super::log::segment::segment_name;
+use super::super::log::cursor::Cursor;
+use super::super::log::segment::{number_in, segment_name};
 use super::super::log::storage::{DiskStorage, OpenMode, Storage, write_full};
 use super::super::offline::{Repair, repair};
 use super::super::tests::{batch, config, open, values};
@@ -122,6 +123,50 @@ fn a_lost_segment_is_missed() {
             assert!(report.findings.iter().any(|found| removed || found.file == *name), "{index}: {:#?}", report.findings);
         }
     }
+}
+
+// Goal: the segment that was being written when the relay was killed has lost its header: I am told which events are possibly lost, the same as
+// are counted when it is repaired, and no more than there can have been.
+#[test]
+fn a_damaged_tail_is_announced() {
+    for first_frame_too in [false, true] {
+        let (_dir, storage) = made();
+        let (tail, _) = place(&storage, 60);
+        let (id, first) = (number(&tail), first_seq(&storage, &tail));
+        // As after a kill: nothing but the segment itself knows of its events.
+        for opened in Look::open(&storage).unwrap().segments.iter().filter(|opened| opened.header.segment_id > id) {
+            storage.remove(&opened.name).unwrap();
+        }
+        let mut killed = read_marks(&storage).unwrap().unwrap();
+        (killed.durable_seq, killed.clean) = (first - 1, false);
+        Cursor::open(&storage, 0).unwrap().write(&killed).unwrap();
+        assert_eq!(verify(&storage).unwrap().verdict, Verdict::Sound);
+        spoil(&storage, &(tail.clone(), 10));
+        if first_frame_too {
+            spoil(&storage, &(tail.clone(), DATA_START));
+        }
+        let report = verify(&storage).unwrap();
+        let most = if first_frame_too { first - 1 + (64 << 10) / 7 } else { 60 };
+        assert_eq!((report.possibly_lost, report.lost_seqs.len()), (Some((first, most)), 0), "{:#?}", report.findings);
+        let said = report.findings.iter().find(|found| found.what.contains("possibly lost")).expect("a finding");
+        assert_eq!((report.verdict, said.file.as_str(), said.seqs), (Verdict::Damaged, tail.as_str(), Some((first, most))));
+        assert_eq!(repair(&storage, Repair::default()).unwrap().lost_events, most + 1 - first);
+        assert_eq!(verify(&storage).unwrap().possibly_lost, None);
+    }
+    // After a stop in good order nothing is in doubt.
+    let (_dir, storage) = made();
+    let (tail, _) = place(&storage, 60);
+    spoil(&storage, &(tail.clone(), 10));
+    assert_eq!(verify(&storage).unwrap().possibly_lost, None);
+}
+
+fn number(name: &str) -> u64 {
+    number_in(name, "seg-").unwrap()
+}
+
+fn first_seq(storage: &DiskStorage, name: &str) -> u64 {
+    let look = Look::open(storage).unwrap();
+    look.segments.iter().find(|opened| opened.name == name).unwrap().seal_or_scan().first_seq
 }
 
 // Goal: a lost cursor costs no event, is an alarm all the same, and is repaired.

@@ -89,6 +89,9 @@ fn figures(report: &Report) -> Vec<(&'static str, String)> {
     if !report.lost_seqs.is_empty() {
         figures.push(("unreadable", format!("{}: seq {}", self::events(report.ledger.unreadable), seqs(&report.lost_seqs))));
     }
+    if let Some((from, to)) = report.possibly_lost {
+        figures.push(("possibly lost", format!("up to {}: seq {}", self::events(to - from + 1), seqs(&[(from, to)]))));
+    }
     if report.quarantined > 0 {
         figures.push(("quarantine", format!("{} entries", count(report.quarantined))));
     }
@@ -161,6 +164,7 @@ mod tests {
             quarantined: 0,
             ledger: OfflineLedger { accepted: 60, ends: Ends { acked: 13, ..Ends::default() }, waiting: 42, unreadable: 5, error: Some(0) },
             lost_seqs: vec![(31, 35)],
+            possibly_lost: Some((61, 70)),
             findings: vec![finding],
         };
         let (mut out, stdout, _) = captured();
@@ -172,6 +176,7 @@ mod tests {
   checked      1.0 MiB in 6 segments: 12 frames, 60 events
   books        accepted 60 = acked 13 + waiting 42 + unreadable 5: balanced
   unreadable   5 events: seq 31 to 35
+  possibly lost up to 10 events: seq 61 to 70
   damage seg-1.log at 8,192, 4,096 bytes, seq 31 to 35: a payload fails its checksum
          then: set aside
 ";

@@ -3,7 +3,7 @@
 use super::super::exit::Exit;
 use super::Check;
 use crate::config::Config;
-use crate::drain::{KafkaFacts, check_properties, probe};
+use crate::drain::{CursorFacts, KafkaFacts, check_properties, probe};
 use crate::error::chain;
 use std::time::Duration;
 
@@ -44,5 +44,35 @@ fn judge(facts: &KafkaFacts, config: &Config) -> Vec<Check> {
             format!("lower ingest.max_event_bytes below {most}, or raise the topic's max.message.bytes"),
         ));
     }
+    if let (Some(false), Some((topic, _))) = (facts.may_read, &facts.topic) {
+        let text = format!(
+            "this user may not read topic {topic}: kafka.recovery = \"reconcile\" cannot see what is there, and events may come twice"
+        );
+        checks.push(Check::warn("kafka", text, "grant READ on the topic, or set kafka.recovery = \"checkpoint\""));
+    }
+    checks.extend(facts.cursors.and_then(|facts| cursors(facts, &config.kafka.cursor_topic)));
     checks
+}
+
+/// What is wrong with the topic of the cursors.
+fn cursors(facts: CursorFacts, topic: &str) -> Option<Check> {
+    let create = "create it with cleanup.policy=compact, and grant READ, WRITE and DESCRIBE on it";
+    match facts {
+        CursorFacts { exists: false, .. } => {
+            let text = format!("topic {topic} (kafka.cursor_topic) does not exist, or this user may not see it");
+            Some(Check::fail("kafka", Exit::Unreachable, text, create))
+        }
+        CursorFacts { may_read: Some(false), .. } => Some(Check::fail(
+            "kafka",
+            Exit::Unreachable,
+            format!("this user may not read topic {topic} (kafka.cursor_topic)"),
+            "grant READ on it",
+        )),
+        CursorFacts { compacted: Some(false), .. } => {
+            let text =
+                format!("topic {topic} (kafka.cursor_topic) forgets old records: the cursor of a relay that was away for long is gone");
+            Some(Check::warn("kafka", text, "set its cleanup.policy to compact, without delete"))
+        }
+        _ => None,
+    }
 }

@@ -145,7 +145,8 @@ section! {
 
         /// How the place to go on from is found after an unclean stop: `checkpoint`, from the checkpoint beside the buffer, so that what was in
         /// flight and acknowledged since comes twice; `reconcile`, the ends of the partitions are read first, and what is found there of
-        /// this relay's is not sent again. That needs the right READ on the topic, and takes some seconds.
+        /// this relay's is not sent again; so also when a producer handle has ended with events on their way. That needs the right READ on the
+        /// topic, and takes some seconds.
         recovery: Recovery = Recovery::Checkpoint, OneOf(&[("checkpoint", Recovery::Checkpoint), ("reconcile", Recovery::Reconcile)]);
 
         /// How long `reconcile` may read, once Kafka answers; what it has not seen by then is sent again.

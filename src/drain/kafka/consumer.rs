@@ -3,11 +3,11 @@
 use super::super::resume::KeepGoing;
 use super::super::sink::Refusal;
 use super::context::Context;
-use super::security::{Security, UNUSABLE};
-use crate::error::chain;
-use rdkafka::ClientConfig;
+use super::security::Security;
+use super::unusable;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use std::time::{Duration, Instant};
 
 /// How long one question may take.
@@ -80,7 +80,6 @@ impl Reading<'_> {
     }
 
     fn consumer(&self) -> Result<BaseConsumer<Context>, Refusal> {
-        let unusable = |error: &dyn std::error::Error| Refusal { class: UNUSABLE, detail: chain(error) };
         let with_secrets = self.security.with_secrets(self.client).map_err(|error| unusable(&error))?;
         let mut client = ClientConfig::new();
         let of_connections = |name: &str| OF_CONNECTIONS.iter().any(|part| name.starts_with(part));
@@ -98,6 +97,23 @@ impl Reading<'_> {
         drop(consumer.poll(SLICE));
         Ok(consumer)
     }
+}
+
+/// Whether the topic may be read, for `check`: reads from its end. `None` when Kafka does not say so in time.
+pub(super) fn may_read(client: &ClientConfig, security: &Security, topic: &str, timeout: Duration) -> Option<bool> {
+    let consumer = Reading { client, security, committed: false }.consumer().ok()?;
+    let mut end = TopicPartitionList::new();
+    end.add_partition_offset(topic, 0, Offset::End).ok()?;
+    consumer.assign(&end).ok()?;
+    let deadline = Instant::now() + timeout;
+    while Instant::now() < deadline {
+        match consumer.poll(SLICE) {
+            Some(Ok(_) | Err(KafkaError::PartitionEOF(_))) => return Some(true),
+            Some(Err(error)) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::TopicAuthorizationFailed) => return Some(false),
+            Some(Err(_)) | None => {}
+        }
+    }
+    None
 }
 
 /// Waits.

@@ -4,6 +4,7 @@
 //! The texts are OpenSSL's, the broker's and librdkafka's own; one that is not known here gets the meaning of its code.
 
 use super::super::classify::{Class, classify};
+use super::security::UNUSABLE;
 use crate::error::Disposition;
 use rdkafka::error::RDKafkaErrorCode as Code;
 
@@ -54,6 +55,26 @@ const DOUBTFUL: [(&[&str], &str); 2] = [
         "Kafka closes the connection; if it goes on, the listener speaks TLS: check the port in kafka.brokers and kafka.tls",
     ),
 ];
+
+/// As [`MEANINGS`], of a handle that cannot be made because of a file.
+const UNUSABLE_FILES: [(&[&str], &str); 3] = [
+    (
+        // How OpenSSL says that a password does not fit depends on how the key is locked.
+        &["bad decrypt", "maybe wrong password", "bad password read", "empty password", "pkcs12 cipherfinal error"],
+        "the key of kafka.tls_key_file is locked: correct the password in the file of kafka.tls_key_password_file, or set it where there is none",
+    ),
+    (&["ssl.key.location failed"], "the file of kafka.tls_key_file is no key that can be used (PEM); correct it, no restart is needed"),
+    (
+        &["ssl.certificate.location failed"],
+        "the file of kafka.tls_certificate_file is no certificate that can be used (PEM); correct it, no restart is needed",
+    ),
+];
+
+/// What it means that a handle cannot be made, by what librdkafka says.
+pub(super) fn unusable(text: &str) -> Class {
+    let known = UNUSABLE_FILES.iter().find(|(pieces, _)| pieces.iter().any(|piece| text.contains(piece)));
+    Class { meaning: known.map_or(UNUSABLE.meaning, |(_, meaning)| meaning), ..UNUSABLE }
+}
 
 /// What an error of a connection means.
 pub(super) fn diagnose(code: Code, text: &str) -> Class {
@@ -119,6 +140,19 @@ mod tests {
             let class = diagnose(code, text);
             assert_eq!((class.disposition, class.reason), (Disposition::Block, "authentication"), "{text}");
             assert!(class.meaning.contains(wanted), "{text}: {}", class.meaning);
+        }
+    }
+
+    // Goal: a key that cannot be unlocked is told from one that is none.
+    #[test]
+    fn files_that_cannot_be_used() {
+        for (text, wanted) in [
+            ("ssl.key.location failed: error:1C800064:Provider routines::bad decrypt", "kafka.tls_key_password_file"),
+            ("ssl.key.location failed: error:0480006C:PEM routines::no start line", "kafka.tls_key_file is no key"),
+            ("ssl.certificate.location failed: error:0480006C:PEM routines::no start line", "kafka.tls_certificate_file"),
+            ("ssl.ca.location failed: something", UNUSABLE.meaning),
+        ] {
+            assert!(unusable(text).meaning.contains(wanted), "{text}: {}", unusable(text).meaning);
         }
     }
 

@@ -60,6 +60,10 @@ impl Sink for KafkaHandle {
         either!(self, sink => sink.take_cursor())
     }
 
+    fn take_unsettled(&mut self) -> Vec<(Seq, Place)> {
+        either!(self, sink => sink.take_unsettled())
+    }
+
     fn purge(&mut self, scope: Purge) {
         either!(self, sink => sink.purge(scope));
     }

@@ -122,13 +122,20 @@ impl Looks {
 
 /// The topic's `max.message.bytes`. Reading it needs the right `DESCRIBE_CONFIGS`, which a producer need not have.
 pub(super) fn max_message_bytes(client: &ClientConfig, topic: &str, timeout: Duration) -> Result<u64, RDKafkaErrorCode> {
+    topic_setting(client, topic, "max.message.bytes", timeout)?.parse().map_err(|_| RDKafkaErrorCode::Unknown)
+}
+
+/// What a topic is set to.
+pub(super) fn topic_setting(client: &ClientConfig, topic: &str, name: &str, timeout: Duration) -> Result<String, RDKafkaErrorCode> {
+    let mut client = client.clone();
+    // Who only asks has no business with anybody's transactions.
+    let _ = client.remove("transactional.id");
     let code = |error: KafkaError| error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
     let admin: AdminClient<DefaultClientContext> = client.create().map_err(code)?;
     let options = AdminOptions::new().request_timeout(Some(timeout));
     let answer = block_on(admin.describe_configs([&ResourceSpecifier::Topic(topic)], &options)).map_err(code)?;
     let resource = answer.into_iter().next().ok_or(RDKafkaErrorCode::Unknown)??;
-    let entry = resource.get("max.message.bytes").and_then(|entry| entry.value.as_ref()?.parse().ok());
-    entry.ok_or(RDKafkaErrorCode::Unknown)
+    resource.get(name).and_then(|entry| entry.value.clone()).ok_or(RDKafkaErrorCode::Unknown)
 }
 
 /// Waits for a future on this thread. The one future here ends by its own timeout, so no runtime is needed for it.

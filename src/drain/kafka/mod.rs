@@ -26,7 +26,7 @@ use self::consumer::Reading;
 use self::context::Context;
 use self::cursor::Cursor;
 use self::record::Recorder;
-use self::security::{FileWatch, ROTATED, SecretError, Security, UNUSABLE};
+use self::security::{FileWatch, ROTATED, SecretError, Security};
 use self::transactions::Transacting;
 use super::clock::SystemClock;
 use super::reconcile::{Tail, Wanted};
@@ -45,7 +45,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 pub use handle::KafkaHandle;
-pub use probe::{KafkaFacts, ProbeError, probe};
+pub use probe::{CursorFacts, KafkaFacts, ProbeError, probe};
 pub use settings::{BuildError, Unusable, check_properties, producer_settings};
 
 /// Taking a handle apart can block inside librdkafka, so it happens on a thread of its own; no more than this many at once.
@@ -161,6 +161,12 @@ enum OpenError {
     Client(#[from] KafkaError),
 }
 
+/// What a handle cannot be made for, in words.
+fn unusable(error: &dyn std::error::Error) -> Refusal {
+    let detail = chain(error);
+    Refusal { class: diagnosis::unusable(&detail), detail }
+}
+
 impl SinkFactory for KafkaFactory {
     type Sink = KafkaHandle;
 
@@ -179,7 +185,7 @@ impl SinkFactory for KafkaFactory {
                 let code = client.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::CriticalSystemResource);
                 Refusal::new(code, chain(&error))
             }
-            _ => Refusal { class: UNUSABLE, detail: chain(&error) },
+            _ => unusable(&error),
         })
     }
 

@@ -1,13 +1,18 @@
-//! A look at Kafka for `dualstream check --connect`: reachable? does the topic exist, may we see it, how large may a record be?
+//! A look at Kafka for `dualstream check --connect`: reachable? does the topic exist, may we see it, how large may a record be? May we read it,
+//! where the recovery needs that?
 //!
 //! Changes nothing: the look must not create the topic that it looks for.
 
+use super::super::sink::Refusal;
+use super::consumer::may_read;
 use super::context::Context;
-use super::limits::max_message_bytes;
+use super::limits::{max_message_bytes, topic_setting};
 use super::record::Topic;
 use super::security::Security;
 use super::settings::{BuildError, producer_settings, topic};
-use crate::config::KafkaConfig;
+use super::unusable;
+use crate::config::{Delivery, KafkaConfig, Recovery};
+use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::MetadataTopic;
 use rdkafka::producer::{BaseProducer, Producer};
@@ -22,6 +27,21 @@ pub struct KafkaFacts {
     pub topic: Option<(String, usize)>,
     /// The topic's limit on a batch of records, in bytes; `None` when it depends on the event or may not be read.
     pub max_message_bytes: Option<u64>,
+    /// Whether the topic may be read; `None` when nobody has to (`kafka.recovery`), the topic depends on the event, or Kafka did not say.
+    pub may_read: Option<bool>,
+    /// With `kafka.delivery = "exactly-once"`: the cursors' topic.
+    pub cursors: Option<CursorFacts>,
+}
+
+/// What Kafka says about the topic of `kafka.cursor_topic`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CursorFacts {
+    /// Whether it is there, as far as we may see.
+    pub exists: bool,
+    /// Whether it keeps the newest cursor for ever; `None` when Kafka did not say.
+    pub compacted: Option<bool>,
+    /// Whether it may be read; `None` when Kafka did not say.
+    pub may_read: Option<bool>,
 }
 
 /// Why Kafka is not ready for events.
@@ -73,7 +93,7 @@ pub enum ProbeError {
     },
 }
 
-/// Asks Kafka. Blocks up to about twice the timeout: once for metadata, once for the topic's configuration.
+/// Asks Kafka. Blocks up to about three times the timeout: for metadata, for the topic's configuration, for a try to read it.
 ///
 /// # Errors
 /// [`ProbeError`], which says what to do.
@@ -85,7 +105,7 @@ pub fn probe(config: &KafkaConfig, timeout: Duration) -> Result<KafkaFacts, Prob
         Topic::PerEvent { .. } => None,
     };
     let producer: BaseProducer<Context> =
-        client.create_with_context(Context::new(Security::of(config).token())).map_err(BuildError::from)?;
+        client.create_with_context(Context::new(Security::of(config).token())).map_err(|error| not_made(config, error))?;
     // A token of OAUTHBEARER is asked for when the handle is polled, which the request below does not do.
     producer.poll(Duration::from_millis(100));
     let metadata = producer
@@ -93,7 +113,10 @@ pub fn probe(config: &KafkaConfig, timeout: Duration) -> Result<KafkaFacts, Prob
         .fetch_metadata(name.as_deref(), timeout)
         .map_err(|error| explain(&producer, config, timeout, name.as_deref(), error))?;
     let brokers = metadata.brokers().iter().map(|broker| format!("{}:{}", broker.host(), broker.port())).collect();
-    let Some(name) = name else { return Ok(KafkaFacts { brokers, topic: None, max_message_bytes: None }) };
+    let cursors = (config.delivery == Delivery::ExactlyOnce).then(|| look_at_cursors(&producer, &client, config, timeout));
+    let Some(name) = name else {
+        return Ok(KafkaFacts { brokers, topic: None, max_message_bytes: None, may_read: None, cursors });
+    };
     let found = metadata.topics().iter().find(|topic| topic.name() == name);
     let code = found.and_then(MetadataTopic::error).map_or(RDKafkaErrorCode::NoError, RDKafkaErrorCode::from);
     let partitions = found.map_or(0, |topic| topic.partitions().len());
@@ -106,7 +129,32 @@ pub fn probe(config: &KafkaConfig, timeout: Duration) -> Result<KafkaFacts, Prob
         code => return Err(ProbeError::Refused { topic: name, source: KafkaError::MetadataFetch(code) }),
     }
     let max_message_bytes = max_message_bytes(&client, &name, timeout).ok();
-    Ok(KafkaFacts { brokers, topic: Some((name, partitions)), max_message_bytes })
+    let asked = config.recovery == Recovery::Reconcile && cursors.is_none();
+    let may_read = if asked { may_read(&client, &Security::of(config), &name, timeout) } else { None };
+    Ok(KafkaFacts { brokers, topic: Some((name, partitions)), max_message_bytes, may_read, cursors })
+}
+
+fn look_at_cursors(producer: &BaseProducer<Context>, client: &ClientConfig, config: &KafkaConfig, timeout: Duration) -> CursorFacts {
+    let topic = &config.cursor_topic;
+    let exists = producer.client().fetch_metadata(Some(topic), timeout).is_ok_and(|metadata| {
+        let found = metadata.topics().iter().find(|found| found.name() == topic);
+        found.is_some_and(|found| found.error().is_none() && !found.partitions().is_empty())
+    });
+    if !exists {
+        return CursorFacts { exists, compacted: None, may_read: None };
+    }
+    let policy = topic_setting(client, topic, "cleanup.policy", timeout);
+    let compacted = policy.ok().map(|policy| policy.contains("compact") && !policy.contains("delete"));
+    CursorFacts { exists, compacted, may_read: may_read(client, &Security::of(config), topic, timeout) }
+}
+
+/// Why there is no handle: for a file that cannot be used, or the settings themselves.
+fn not_made(config: &KafkaConfig, error: KafkaError) -> ProbeError {
+    if !Security::of(config).has_files() {
+        return ProbeError::Settings(BuildError::from(error));
+    }
+    let Refusal { class, detail } = unusable(&error);
+    ProbeError::Credentials { brokers: config.brokers.clone(), meaning: class.meaning, said: detail }
 }
 
 /// What lies behind a metadata request that failed: the connections' own errors, which librdkafka tells when it is polled.

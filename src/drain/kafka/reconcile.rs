@@ -1,11 +1,14 @@
 //! Reads the ends of the partitions for records of our own relay-id, with a plain consumer: partitions are assigned by hand, no group is
 //! joined and nothing is committed. It needs the right READ on the topic.
 //!
+//! The topic of all events is waited for when it is missing: nothing could be sent either. Of several topics, those that are missing are passed over.
+//!
 //! Bounded in time by `kafka.reconcile_timeout`, counted from when Kafka answers: while it does not, nothing could be sent either, so that is
 //! waited out. Bounded in memory by the seqs that are wanted.
 
 use super::super::reconcile::{Found, Tail, Wanted, key_print};
 use super::super::resume::KeepGoing;
+use super::super::sink::Refusal;
 use super::consumer::{ANSWER, Reading, SLICE, Stopped, is_passing, rest};
 use super::context::Context;
 use super::record::IDENTITY_HEADER;
@@ -14,7 +17,7 @@ use crate::event::{Place, Seq};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
-use rdkafka::metadata::{MetadataPartition, MetadataTopic};
+use rdkafka::metadata::{Metadata, MetadataPartition, MetadataTopic};
 use rdkafka::{Offset, Timestamp, TopicPartitionList};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -61,8 +64,8 @@ impl Look<'_> {
     fn look(&self, wanted: &Wanted, keep_going: KeepGoing<'_>) -> Result<Tail, LookError> {
         let mut topics: BTreeSet<&str> = wanted.places.iter().map(|place| &*place.topic).collect();
         topics.extend(self.topic);
-        let Some(first) = topics.first() else { return Ok(Tail::default()) };
-        let consumer = self.reading.connect(first, keep_going)?;
+        let Some(first) = self.topic.or(topics.first().copied()) else { return Ok(Tail::default()) };
+        let consumer = self.connect(first, keep_going)?;
         let deadline = Instant::now() + self.timeout;
         rest(SETTLE.min(self.timeout), keep_going)?;
         let mut tail = Tail::default();
@@ -94,6 +97,22 @@ impl Look<'_> {
         Ok(tail)
     }
 
+    /// A consumer that Kafka answers, once the topic of all events is there: as long as it is not, nothing could be sent either.
+    fn connect(&self, topic: &str, keep_going: KeepGoing<'_>) -> Result<BaseConsumer<Context>, LookError> {
+        loop {
+            let consumer = self.reading.connect(topic, keep_going)?;
+            // What cannot be sent to for now may come back with what is in it.
+            if self.topic.is_none() || !consumer.fetch_metadata(Some(topic), ANSWER).is_ok_and(|metadata| is_missing(&metadata)) {
+                return Ok(consumer);
+            }
+            let missing = Refusal::new(RDKafkaErrorCode::UnknownTopicOrPartition, format!("{topic:?}"));
+            if !keep_going(Some(missing)) {
+                return Err(Stopped.into());
+            }
+            rest(SLICE, keep_going)?;
+        }
+    }
+
     /// The record, when it is one of ours and wanted.
     fn own(&self, topic: &Arc<str>, message: &BorrowedMessage<'_>, wanted: &Wanted) -> Option<Found> {
         let mut headers = message.headers()?.iter();
@@ -113,6 +132,10 @@ impl Look<'_> {
 fn starts(consumer: &BaseConsumer<Context>, topic: &str, wanted: &Wanted) -> Result<BTreeMap<i32, i64>, KafkaError> {
     let metadata = consumer.fetch_metadata(Some(topic), ANSWER)?;
     let partitions: Vec<i32> = metadata.topics().iter().flat_map(MetadataTopic::partitions).map(MetadataPartition::id).collect();
+    if is_missing(&metadata) {
+        // Deleted, with what was in it.
+        return Ok(BTreeMap::new());
+    }
     let since = i64::try_from(wanted.since_ms.saturating_sub(CLOCKS_MS)).unwrap_or(i64::MAX);
     let mut times = TopicPartitionList::new();
     for partition in &partitions {
@@ -137,6 +160,12 @@ fn starts(consumer: &BaseConsumer<Context>, topic: &str, wanted: &Wanted) -> Res
     }
     consumer.assign(&from)?;
     Ok(ends)
+}
+
+/// Whether the topic that was asked for does not exist.
+fn is_missing(metadata: &Metadata) -> bool {
+    let mut errors = metadata.topics().iter().filter_map(MetadataTopic::error).map(RDKafkaErrorCode::from);
+    errors.any(|code| matches!(code, RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic))
 }
 
 fn refused(topic: &str, source: KafkaError) -> LookError {

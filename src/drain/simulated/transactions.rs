@@ -153,7 +153,8 @@ impl Run {
             assert_eq!(*log, self.seqs.iter().copied().filter(lives).collect::<Vec<_>>(), "partition {partition}");
         }
         let told: BTreeSet<u64> = world.notified.iter().map(|(_, seq)| *seq).collect();
-        assert_eq!(told.len(), world.notified.len(), "told once at most");
+        assert_eq!(told.len(), world.notified.len(), "told once");
+        assert_eq!(told.len(), self.seqs.len() - dead.len(), "each is told of, but for dead letters");
         assert_eq!((self.report.left, self.report.in_doubt), (0, 0));
     }
 }

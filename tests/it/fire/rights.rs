@@ -1,9 +1,12 @@
 //! Guarantee G2 while Kafka forbids: a right that is taken away is an outage that somebody can end, never a reason to give an event up.
 
-use std::time::Duration;
+use std::{sync::OnceLock, time::Duration};
 
-use super::{SOON, drained};
+use serde_json::{Value, json};
+
+use super::{SOON, drained, operate, with_socket};
 use crate::support::{
+    command::dualstream,
     consume::read_topic,
     kafka::{Kafka, unique},
     load::{Load, Plan},
@@ -12,14 +15,19 @@ use crate::support::{
 
 const ACLS: &str = "kafka.admin.AclCommand";
 
+/// A Kafka with rights: what nobody has ruled for a topic, everybody may.
+fn guarded() -> &'static Kafka {
+    static GUARDED: OnceLock<Kafka> = OnceLock::new();
+    let rules =
+        [("authorizer.class.name", "org.apache.kafka.metadata.authorizer.StandardAuthorizer"), ("allow.everyone.if.no.acl.found", "true")];
+    GUARDED.get_or_init(|| Kafka::start_with(1, &rules))
+}
+
 // Goal: somebody takes the right to write away, and gives it back: the relay says which right is missing, keeps everything, and goes on by
 // itself; a client that is throttled by a quota is only slow.
 #[test]
 fn a_revoked_right_blocks_and_a_restored_one_drains() {
-    let kafka = Kafka::start_with(
-        1,
-        &[("authorizer.class.name", "org.apache.kafka.metadata.authorizer.StandardAuthorizer"), ("allow.everyone.if.no.acl.found", "true")],
-    );
+    let kafka = guarded();
     let topic = unique("rights");
     kafka.create_topic(&topic, 3, 1, &[]);
     let relay = Relay::builder().kafka(&kafka.bootstrap(), &topic).start();
@@ -35,7 +43,7 @@ fn a_revoked_right_blocks_and_a_restored_one_drains() {
     assert!(status["drain"]["detail"].as_str().is_some_and(|words| words.contains("grant WRITE")), "{}", status["drain"]);
     load.wait_accepted(1_000, SOON);
     relay.probe_client().get("/readyz").expect(200);
-    let named = |line: &serde_json::Value| line["reason"] == "authorization";
+    let named = |line: &Value| line["reason"] == "authorization";
     assert!(relay.json_logs().iter().any(named), "the log says nothing");
 
     kafka.tool(ACLS, &[&["--remove", "--force"], &deny[..]].concat());
@@ -48,5 +56,40 @@ fn a_revoked_right_blocks_and_a_restored_one_drains() {
     drained(&relay);
     assert_eq!(relay.metric("dead_letters"), 0.0);
     report.assert_delivered(&read_topic(&kafka.bootstrap(), &topic));
+    assert_eq!(relay.stop(SOON), 0);
+}
+
+// Goal: I ask for a recovery that reads, and have forgotten the right to read: the check tells me before anything happens; without it events still
+// arrive, and the log says why some may come twice.
+#[test]
+fn a_missing_right_to_read_is_told() {
+    let kafka = guarded();
+    let topic = unique("unread");
+    kafka.create_topic(&topic, 1, 1, &[]);
+    let allow = |operation: &str| {
+        kafka.tool(ACLS, &["--add", "--allow-principal", "User:ANONYMOUS", "--operation", operation, "--topic", topic.as_str()]);
+    };
+    allow("Write");
+    let (mut relay, socket) = with_socket(Relay::builder().kafka(&kafka.bootstrap(), &topic).set("kafka.recovery", "reconcile"));
+    let config = relay.dir().join("dualstream.toml").display().to_string();
+    let unread = || {
+        let ended = dualstream(["check", "--connect", "--json", "--config", &config]).run().expect(0);
+        let checks = ended.json()["checks"].as_array().cloned().unwrap_or_default();
+        checks.into_iter().filter(|check| check["name"] == "kafka" && check["verdict"] != "ok").collect::<Vec<Value>>()
+    };
+    let told = unread();
+    let is_told = |check: &Value| check["verdict"] == "warn" && check["cure"].as_str().is_some_and(|cure| cure.starts_with("grant READ"));
+    assert!(told.len() == 1 && is_told(&told[0]), "{told:#?}");
+
+    // So that something is in doubt after the kill.
+    let _ = operate(&socket, &["pause"]);
+    relay.client().post_json("/v1/events", &json!({"type": "t", "source_type": "user", "source_id": "s"})).expect(202);
+    relay.restart();
+    drained(&relay);
+    let is_said = |line: &Value| line["level"] == "WARN" && line["why"].as_str().is_some_and(|why| why.contains("grant READ"));
+    assert!(relay.json_logs().iter().any(is_said), "{:#?}", relay.json_logs());
+
+    allow("Read");
+    assert_eq!(unread(), [Value::Null; 0]);
     assert_eq!(relay.stop(SOON), 0);
 }

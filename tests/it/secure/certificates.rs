@@ -1,8 +1,10 @@
 //! Certificates for a test: an authority, and what it signs.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, process::Command};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
+
+use crate::support::scratch;
 
 /// Signs certificates.
 pub struct Authority {
@@ -50,6 +52,18 @@ impl Authority {
 }
 
 impl Signed {
+    /// Its key, locked with a password.
+    pub fn locked_key(&self, password: &str) -> String {
+        let dir = scratch::dir("key");
+        let plain = dir.path().join("plain");
+        fs::write(&plain, &self.key).unwrap();
+        let mut openssl = Command::new("openssl");
+        openssl.args(["pkcs8", "-topk8", "-v2", "aes-256-cbc", "-passout", &format!("pass:{password}"), "-in"]).arg(plain);
+        let ended = openssl.output().expect("openssl is there: run `make deps` first");
+        assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+        String::from_utf8(ended.stdout).unwrap()
+    }
+
     /// Key and certificate in one file, as Kafka's PEM key store has them.
     pub fn write_store(&self, file: &Path) {
         fs::write(file, format!("{}{}", self.key, self.certificate)).unwrap();

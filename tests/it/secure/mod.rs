@@ -239,3 +239,27 @@ fn a_relay_that_looks_first_tells_what_is_in_its_way() {
         records.iter().filter(|record| record.key_str() == "more").map(|record| record.json()["payload"].clone()).collect();
     assert_eq!((records.len(), of_more), (2 * EVENTS, (0..EVENTS).map(|n| json!(n)).collect()));
 }
+
+// Goal: my key has a password, in a file of its own: with the right one events arrive; that it is wrong, or missing, is told in a sentence that
+// names what to correct, and once that is done everything arrives, without a restart.
+#[test]
+fn a_key_with_a_password() {
+    let secured = Secured::shared();
+    let signed = secured.authority.sign("relay", Life::Good);
+    let locked = signed.locked_key(PASSWORD);
+    let with_key = |name: &str| {
+        let setup = Setup::new(name, &secured.mutual).file("kafka.tls_certificate_file", &signed.certificate);
+        setup.file("kafka.tls_key_file", &locked)
+    };
+    let right = with_key("unlocked").file("kafka.tls_key_password_file", &format!("{PASSWORD}\n")).start();
+    let wrong = with_key("locked").file("kafka.tls_key_password_file", "wrong password").start();
+    let missing = with_key("nopassword").start();
+    right.arrives();
+    for sending in [&wrong, &missing] {
+        sending.is_told(&["kafka.tls_key_file is locked", "kafka.tls_key_password_file"]);
+    }
+    wrong.replace("kafka.tls_key_password_file", PASSWORD);
+    missing.replace("kafka.tls_key_file", &signed.key);
+    wrong.arrives();
+    missing.arrives();
+}

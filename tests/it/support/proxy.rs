@@ -1,11 +1,11 @@
 //! A network between the relay and Kafka that can be cut, slowed down, and made to swallow answers.
 //!
 //! It reads Kafka's frames (a length, then in a request the API's key, its version and a correlation id, in a response that id) so that it can
-//! tell the answers to produce requests, and to commits, from all others.
+//! tell the answers to produce requests, and to commits, from all others. It makes no frame of its own: what it lies with are Kafka's own answers.
 #![allow(clippy::big_endian_bytes, reason = "as Kafka writes its numbers")]
 
 use std::{
-    collections::HashMap,
+    collections::HashSet,
     io::{self, Read, Write},
     net::{Shutdown, TcpListener, TcpStream},
     sync::{
@@ -22,6 +22,37 @@ const PRODUCE: u16 = 0;
 const END_TRANSACTION: u16 = 26;
 /// How often a pump that is held looks whether it may go on.
 const LOOK: Duration = Duration::from_millis(20);
+
+/// What the relay is told of a batch. Both break the sequence by which Kafka knows its producer; afterwards nothing gets through until
+/// [`Proxy::black_hole`] is ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lie {
+    /// Kafka has it. It never gets it: the batch before is given to it once more instead. So it refuses the next one.
+    Taken,
+    /// Kafka refuses it. It gets it, and the oldest batch of the connection behind it, whose refusal is passed on as the answer.
+    Refused,
+}
+
+/// Batches of a connection so that its oldest is older than what Kafka remembers.
+const OLD: usize = 10;
+
+/// What is known of the produce requests of a connection.
+#[derive(Default)]
+struct Produced {
+    /// Those that have no answer, by their correlation ids.
+    unanswered: HashSet<[u8; 4]>,
+    /// Commits that have none.
+    commits: HashSet<[u8; 4]>,
+    count: usize,
+    oldest: Vec<u8>,
+    newest: Vec<u8>,
+    /// The first answer to this one is not passed on.
+    swallows: Option<[u8; 4]>,
+    /// What is passed on as the answer to this one is the lie.
+    completes: Option<[u8; 4]>,
+    /// Nothing gets through any more after the next answer.
+    holds_next: bool,
+}
 
 /// The proxy. Dropped, it takes no more connections.
 pub struct Proxy {
@@ -41,6 +72,10 @@ struct Faults {
     was_cut: AtomicU64,
     /// Each produce answer comes this much later.
     late_ms: AtomicU64,
+    /// What to do to one of the next batches.
+    lie: Mutex<Option<Lie>>,
+    /// The batch, once it was done.
+    lied_about: Mutex<Option<Vec<u8>>>,
     ended: AtomicBool,
 }
 
@@ -88,6 +123,17 @@ impl Proxy {
         self.faults.was_cut.load(Ordering::Relaxed)
     }
 
+    /// Lies about one of the next batches. The topic must have one partition, so that all batches are of one sequence.
+    pub fn lie(&self, lie: Lie) {
+        *self.faults.lied_about.lock().unwrap() = None;
+        *self.faults.lie.lock().unwrap() = Some(lie);
+    }
+
+    /// The request that was lied about, once the lie is complete.
+    pub fn lied_about(&self) -> Option<Vec<u8>> {
+        self.faults.black_hole.load(Ordering::Relaxed).then(|| self.faults.lied_about.lock().unwrap().clone()).flatten()
+    }
+
     /// Makes every answer to a produce request late.
     pub fn delay_produce_answers(&self, by: Duration) {
         self.faults.late_ms.store(u64::try_from(by.as_millis()).expect("milliseconds"), Ordering::Relaxed);
@@ -103,29 +149,40 @@ impl Drop for Proxy {
 }
 
 fn serve(client: TcpStream, server: TcpStream, faults: &Arc<Faults>) {
-    let asked = Asked::default();
+    let produced = Arc::new(Mutex::new(Produced::default()));
     for (mut from, mut to, requests) in
         [(client.try_clone().expect("a handle"), server.try_clone().expect("a handle"), true), (server, client, false)]
     {
-        let (faults, asked) = (Arc::clone(faults), Arc::clone(&asked));
+        let (faults, produced) = (Arc::clone(faults), Arc::clone(&produced));
         drop(thread::spawn(move || {
             let mut pump = || -> io::Result<()> {
                 loop {
                     let frame = read_frame(&mut from)?;
                     hold(&faults);
                     if requests {
-                        note(&frame, &asked);
-                    } else if let Some(api) = answered(&frame, &asked) {
-                        let to_produce = api == PRODUCE;
-                        let late = if to_produce { faults.late_ms.load(Ordering::Relaxed) } else { 0 };
+                        for frame in produced.lock().unwrap().request(frame, &faults) {
+                            to.write_all(&frame)?;
+                        }
+                        continue;
+                    }
+                    let answer = produced.lock().unwrap().answer(&frame);
+                    if answer == Answer::Swallowed {
+                        continue;
+                    }
+                    if answer != Answer::Other {
+                        let (late, cut) = match answer {
+                            Answer::ToCommit => (0, &faults.cut_commits),
+                            _ => (faults.late_ms.load(Ordering::Relaxed), &faults.cut),
+                        };
                         thread::sleep(Duration::from_millis(late));
                         let take_one = |left: u64| left.checked_sub(1);
-                        let cut = if to_produce { &faults.cut } else { &faults.cut_commits };
                         if cut.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take_one).is_ok() {
                             faults.was_cut.fetch_add(1, Ordering::Relaxed);
                             return Ok(());
                         }
                     }
+                    // Before it is passed on, so that nobody is quicker.
+                    faults.black_hole.fetch_or(answer == Answer::Last, Ordering::Relaxed);
                     to.write_all(&frame)?;
                 }
             };
@@ -152,17 +209,69 @@ fn read_frame(from: &mut TcpStream) -> io::Result<Vec<u8>> {
     Ok(frame)
 }
 
-/// Requests whose answers matter: their correlation ids, each with the API's number.
-type Asked = Arc<Mutex<HashMap<[u8; 4], u16>>>;
-
-fn note(request: &[u8], asked: &Asked) {
-    if let (Some([a, b]), Some(id)) = (request.get(4..6), request.get(8..12))
-        && let api @ (PRODUCE | END_TRANSACTION) = u16::from_be_bytes([*a, *b])
-    {
-        asked.lock().unwrap().insert(id.try_into().expect("four bytes"), api);
-    }
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    /// Of another request.
+    Other,
+    ToBatch,
+    ToCommit,
+    /// Not to be passed on.
+    Swallowed,
+    /// To be passed on, and nothing after it.
+    Last,
 }
 
-fn answered(response: &[u8], asked: &Asked) -> Option<u16> {
-    response.get(4..8).and_then(|id| asked.lock().unwrap().remove(id))
+impl Produced {
+    /// What to give to Kafka for a request.
+    fn request(&mut self, frame: Vec<u8>, faults: &Faults) -> Vec<Vec<u8>> {
+        if let Some(Ok(id)) = frame.get(8..12).filter(|_| frame[4..6] == END_TRANSACTION.to_be_bytes()).map(TryInto::try_into) {
+            let _ = self.commits.insert(id);
+        }
+        let Some(id) = frame.get(8..12).filter(|_| frame[4..6] == PRODUCE.to_be_bytes()).and_then(|id| id.try_into().ok()) else {
+            return vec![frame];
+        };
+        let _ = self.unanswered.insert(id);
+        self.count += 1;
+        let lie = faults.lie.lock().unwrap().take_if(|_| self.count > OLD);
+        let Some(lie) = lie else {
+            self.newest.clone_from(&frame);
+            if self.count == 1 {
+                self.oldest.clone_from(&frame);
+            }
+            return vec![frame];
+        };
+        *faults.lied_about.lock().unwrap() = Some(frame.clone());
+        self.completes = Some(id);
+        let as_answer_to = |mut other: Vec<u8>| {
+            other[8..12].copy_from_slice(&id);
+            other
+        };
+        match lie {
+            Lie::Taken => vec![as_answer_to(self.newest.clone())],
+            Lie::Refused => {
+                self.swallows = Some(id);
+                vec![frame, as_answer_to(self.oldest.clone())]
+            }
+        }
+    }
+
+    fn answer(&mut self, response: &[u8]) -> Answer {
+        let Some(id) = response.get(4..8).and_then(|id| <[u8; 4]>::try_from(id).ok()) else {
+            return Answer::Other;
+        };
+        if self.commits.remove(&id) {
+            return Answer::ToCommit;
+        }
+        if !self.unanswered.contains(&id) {
+            return Answer::Other;
+        }
+        if self.swallows.take_if(|swallowed| *swallowed == id).is_some() {
+            self.holds_next = true;
+            return Answer::Swallowed;
+        }
+        let _ = self.unanswered.remove(&id);
+        let is_complete = self.completes.take_if(|completes| *completes == id).is_some();
+        // Of a batch that seems to be taken, the next one is the first that Kafka refuses.
+        if std::mem::replace(&mut self.holds_next, is_complete) { Answer::Last } else { Answer::ToBatch }
+    }
 }
