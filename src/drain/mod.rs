@@ -26,6 +26,7 @@ mod resume;
 mod run;
 mod sink;
 mod source;
+mod standstill;
 mod stats;
 mod stop;
 mod transactional;

@@ -11,9 +11,10 @@ use super::Drain;
 use super::classify::{ANOTHER_RELAY, Class, classify};
 use super::clock::Clock;
 use super::feed::{Feed, FeedError};
-use super::run::{Line, stopped_state, unreadable};
+use super::run::Line;
 use super::sink::{Refusal, Sink, SinkFactory};
 use super::source::Source;
+use super::standstill::{stopped_state, unreadable};
 use super::stop::DrainStop;
 use crate::error::Disposition;
 use crate::event::{Place, Seq};
@@ -120,8 +121,22 @@ impl<S: Source, F: SinkFactory, C: Clock> Drain<S, F, C> {
         Ok(())
     }
 
+    /// A handle could not be readied: what to do before the next one.
+    pub(super) fn not_begun(&mut self, refusal: &Refusal) {
+        self.line.rewind = true;
+        if self.time_is_up() {
+            return;
+        }
+        self.announce(refusal);
+        if refusal.class.reason == ANOTHER_RELAY.reason {
+            self.stand_aside();
+        } else {
+            self.back_off(refusal);
+        }
+    }
+
     /// Another relay goes by our name: nothing that this one could do is right, until somebody ends it.
-    pub(super) fn stand_aside(&mut self) {
+    fn stand_aside(&mut self) {
         while !self.time_is_up() {
             self.clock.pause(&self.stop, STAND);
         }

@@ -14,14 +14,15 @@
 
 use super::acks::{Acks, Settled, describe};
 use super::board::Board;
-use super::classify::{ANOTHER_RELAY, Class, MALFORMED, REJECTED, STALLED, UNREADABLE};
+use super::classify::{Class, STALLED};
 use super::clock::Clock;
-use super::feed::{Feed, FeedError};
+use super::feed::Feed;
 use super::inflight::{InFlight, Sent};
 use super::isolate::{Admission, Isolation};
 use super::reconcile::Doubt;
 use super::sink::{Purge, Refusal, SendOutcome, Sink, SinkFactory};
 use super::source::Source;
+use super::standstill::{Stop, StopKind, retry_label, stopped_state, unread, worse};
 use super::stats::{DrainState, RETRY_REASONS};
 use super::stop::DrainReport;
 use super::watchdog::Watchdog;
@@ -29,7 +30,7 @@ use super::window::Window;
 use super::{Drain, DrainHandles};
 use crate::backoff::Backoff;
 use crate::config::OnRejected;
-use crate::error::{Disposition, chain};
+use crate::error::Disposition;
 use crate::event::{Place, Seq};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -43,23 +44,6 @@ const IDLE: Duration = Duration::from_millis(100);
 const QUIESCE: Duration = Duration::from_secs(25);
 /// How long the reports of given-up events may take.
 const PURGED: Duration = Duration::from_secs(1);
-
-/// Why the line was stopped.
-#[derive(Debug)]
-struct Stop {
-    kind: StopKind,
-    refusal: Refusal,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum StopKind {
-    /// An event was not taken, or not read: nothing later is with the handle, everything on its way may end well.
-    NotSent,
-    /// An event came back: what the handle still holds must not overtake it.
-    CameBack,
-    /// The handle stands still: there is nothing to wait for.
-    Stalled,
-}
 
 #[derive(Debug)]
 enum LineEnd {
@@ -177,19 +161,6 @@ impl<S: Source, F: SinkFactory, C: Clock> Drain<S, F, C> {
         let report = DrainReport { acked, left, in_doubt: in_doubt as u64 };
         tracing::info!(acked = report.acked, left = report.left, in_doubt = report.in_doubt, "the drain has finished");
         report
-    }
-
-    fn not_begun(&mut self, refusal: &Refusal) {
-        self.line.rewind = true;
-        if self.time_is_up() {
-            return;
-        }
-        self.announce(refusal);
-        if refusal.class.reason == ANOTHER_RELAY.reason {
-            self.stand_aside();
-        } else {
-            self.back_off(refusal);
-        }
     }
 
     /// A fresh handle and a rewound source; `None` when there is no time left to use them.
@@ -460,41 +431,6 @@ fn slice(quiet: Duration) -> Duration {
         0..200 => Duration::from_millis(1),
         200..2_000 => Duration::from_millis(5),
         _ => Duration::from_millis(20),
-    }
-}
-
-fn worse(first: Option<Refusal>, second: Option<Refusal>) -> Option<Refusal> {
-    match (first, second) {
-        (Some(first), Some(second)) if second.class.rank() > first.class.rank() => Some(second),
-        (first, second) => first.or(second),
-    }
-}
-
-pub(super) fn unreadable(error: &FeedError) -> Refusal {
-    let class = if matches!(error, FeedError::Read(_)) { UNREADABLE } else { MALFORMED };
-    Refusal { class, detail: chain(error) }
-}
-
-fn unread(error: &FeedError) -> Stop {
-    Stop { kind: StopKind::NotSent, refusal: unreadable(error) }
-}
-
-fn retry_label(refusal: &Refusal) -> &'static str {
-    match refusal.class.disposition {
-        Disposition::Fatal => "fatal",
-        Disposition::Retry => "transient",
-        Disposition::DeadLetter => "rejected",
-        Disposition::Block => "blocked",
-    }
-}
-
-/// What to show while the line stands. An event that Kafka will never take blocks like an outage, until the search for it begins.
-pub(super) fn stopped_state(refusal: &Refusal) -> DrainState {
-    let Refusal { class, detail } = refusal;
-    match class.disposition {
-        Disposition::Block => DrainState::Blocked { reason: class.reason, detail: format!("{}: {detail}", class.meaning) },
-        Disposition::DeadLetter => DrainState::Blocked { reason: REJECTED, detail: format!("{}: {detail}", class.meaning) },
-        Disposition::Retry | Disposition::Fatal => DrainState::Recovering { reason: format!("{}: {detail}", class.meaning) },
     }
 }
 

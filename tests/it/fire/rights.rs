@@ -82,8 +82,12 @@ fn a_missing_right_to_read_is_told() {
     assert!(told.len() == 1 && is_told(&told[0]), "{told:#?}");
 
     // So that something is in doubt after the kill.
+    let event = json!({"type": "t", "source_type": "user", "source_id": "s"});
     let _ = operate(&socket, &["pause"]);
-    relay.client().post_json("/v1/events", &json!({"type": "t", "source_type": "user", "source_id": "s"})).expect(202);
+    relay.client().post_json("/v1/events", &event).expect(202);
+    // And something to read: of an empty topic nobody needs to know.
+    let other = Relay::builder().kafka(&kafka.bootstrap(), &topic).start();
+    other.client().post_json("/v1/events?ack=kafka", &event).expect(200);
     relay.restart();
     drained(&relay);
     let is_said = |line: &Value| line["level"] == "WARN" && line["why"].as_str().is_some_and(|why| why.contains("grant READ"));
