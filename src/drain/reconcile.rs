@@ -33,14 +33,14 @@ pub(super) struct Doubt {
     /// Nobody has looked since.
     due: bool,
     /// What came back from the handle that there is.
-    in_doubt: bool,
+    uncertain: bool,
     waited: bool,
 }
 
 impl Doubt {
     /// Takes note of what came back.
     pub(super) fn heard(&mut self, settled: &Settled) {
-        self.in_doubt |= settled.in_doubt;
+        self.uncertain |= settled.in_doubt;
         self.waited |= settled.waited;
     }
 
@@ -96,7 +96,7 @@ impl<S: Source, F: SinkFactory, C: Clock> Drain<S, F, C> {
     /// A handle has come to its end, for this reason if there was one: what of it is in doubt?
     pub(super) fn note_doubt(&mut self, refusal: Option<&Refusal>) {
         let Line { doubt, inflight, .. } = &mut self.line;
-        let (in_doubt, waited) = (std::mem::take(&mut doubt.in_doubt), std::mem::take(&mut doubt.waited));
+        let (in_doubt, waited) = (std::mem::take(&mut doubt.uncertain), std::mem::take(&mut doubt.waited));
         let is_poison = refusal.is_some_and(|refusal| refusal.class.disposition == Disposition::DeadLetter);
         let in_doubt = in_doubt || inflight.awaiting() > 0 || (waited && !is_poison);
         if let Some(newest) = inflight.newest().filter(|_| in_doubt) {

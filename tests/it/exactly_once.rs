@@ -170,8 +170,14 @@ fn a_missing_cursor_topic_is_said() {
     relay.wait_metric(r#"drain_blocked{reason="unknown_topic"}"#, SOON, |blocked| blocked == 1.0);
     let said = relay.status()["drain"].to_string();
     assert!(said.contains("kafka.cursor_topic") && said.contains("cleanup.policy=compact") && said.contains(&missing), "{said}");
-    kafka.create_topic(&missing, 1, 1, &[("cleanup.policy", "compact")]);
+    let config = relay.dir().join("dualstream.toml").display().to_string();
+    let check = || dualstream(["check", "--connect", "--config", &config]).run();
+    let told = check().expect(3).stdout;
+    assert!(told.contains(&missing) && told.contains("cleanup.policy=compact"), "{told}");
+    kafka.create_topic(&missing, 1, 1, &[]);
     drained(&relay);
+    let told = check().expect(0).stdout;
+    assert!(told.contains(&missing) && told.contains("forgets old records"), "{told}");
     assert_eq!(read_topic(&kafka.bootstrap(), &topic).len(), 1);
     assert_eq!(relay.stop(SOON), 0);
 }

@@ -54,12 +54,13 @@ pub(super) fn measure(plan: &Plan, cluster: &mut Cluster, figures: &mut Vec<Figu
 /// The same drain in transactions, beside the one without.
 fn exactly_once(plan: &Plan, cluster: &mut Cluster, figures: &mut Vec<Figure>, out: &mut Output) -> Result<(), BenchError> {
     out.note(format_args!("drain: exactly once"));
-    let (once, plain, cursors) = (cluster.topic("once")?, cluster.topic("plain")?, cluster.topic("cursors")?);
-    let plain = KafkaConfig { brokers: cluster.brokers().to_owned(), topic: plain, ..KafkaConfig::default() };
-    let once = KafkaConfig { topic: once, delivery: Delivery::ExactlyOnce, cursor_topic: cursors, ..plain.clone() };
-    let (once, plain) = alternate(plan, || drain(plan, &once, 100), || drain(plan, &plain, 100))?;
+    let brokers = cluster.brokers().to_owned();
+    let singly = KafkaConfig { brokers, topic: cluster.topic("singly")?, ..KafkaConfig::default() };
+    let (topic, cursor_topic) = (cluster.topic("together")?, cluster.topic("cursors")?);
+    let together = KafkaConfig { topic, cursor_topic, delivery: Delivery::ExactlyOnce, ..singly.clone() };
+    let (together, singly) = alternate(plan, || drain(plan, &together, 100), || drain(plan, &singly, 100))?;
     let what = "the same, delivery = \"exactly-once\"";
-    figures.push(Figure::compared("drain", what, &once, "delivery = \"at-least-once\"", &plain).should_be(Target::AtLeast(0.6)));
+    figures.push(Figure::compared("drain", what, &together, "delivery = \"at-least-once\"", &singly).should_be(Target::AtLeast(0.6)));
     Ok(())
 }
 

@@ -23,7 +23,7 @@ use rdkafka::message::Message;
 use rdkafka::metadata::{MetadataPartition, MetadataTopic};
 use rdkafka::producer::BaseRecord;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The topic does not exist.
@@ -48,7 +48,7 @@ const NO_CURSOR: Class = Class {
 };
 
 /// The record's value.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Deserialize)]
 struct Value<'a> {
     seq: u64,
     #[serde(borrow)]
@@ -78,10 +78,7 @@ impl Cursor {
 
     /// The record that moves it.
     pub(super) fn record(&mut self, to: &Committed, opaque: usize) -> BaseRecord<'_, str, [u8], usize> {
-        let value = Value { seq: to.seq.0, id: to.id.as_str().into(), accepted_ms: to.accepted_ms };
-        self.value.clear();
-        // Numbers and a text into memory: there is nothing that could fail.
-        let _ = serde_json::to_writer(&mut self.value, &value);
+        self.value = serde_json::json!({ "seq": to.seq.0, "id": to.id, "accepted_ms": to.accepted_ms }).to_string().into_bytes();
         let record = BaseRecord::with_opaque_to(&self.topic, opaque).key(self.relay_id.as_str()).payload(self.value.as_slice());
         match self.partition {
             Some(partition) => record.partition(partition),

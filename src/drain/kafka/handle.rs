@@ -12,7 +12,7 @@ use std::time::Duration;
 #[derive(Debug)]
 pub enum KafkaHandle {
     /// At least once.
-    Plain(KafkaSink),
+    Plain(Box<KafkaSink>),
     /// Exactly once.
     Transactional(Box<Transactional<KafkaSink, SystemClock>>),
 }

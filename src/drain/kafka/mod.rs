@@ -146,7 +146,7 @@ impl KafkaFactory {
     /// A handle of the kind that is asked for.
     fn handle(&self, sink: KafkaSink) -> KafkaHandle {
         match &self.exactly_once {
-            None => KafkaHandle::Plain(sink),
+            None => KafkaHandle::Plain(Box::new(sink)),
             Some(asked) => KafkaHandle::Transactional(Box::new(Transactional::new(sink, SystemClock, asked.interval))),
         }
     }
@@ -315,8 +315,10 @@ impl Sink for KafkaSink {
         // Without a thread to spare, the handle was dropped with the closure, here, and we waited for it.
         let end = move || {
             // Whoever reads what is committed need not wait until Kafka ends the transaction by itself. If this fails, it does.
-            if self.transacting.as_ref().is_some_and(|transacting| transacting.open) {
-                let _ = self.producer.abort_transaction(transactions::ABORT);
+            if self.transacting.as_ref().is_some_and(|transacting| transacting.open)
+                && let Err(error) = self.producer.abort_transaction(transactions::ABORT)
+            {
+                tracing::debug!(%error, "an unfinished transaction is left to Kafka");
             }
             drop(self);
         };
