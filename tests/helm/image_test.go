@@ -69,7 +69,8 @@ func TestTheBuildHasWhatTheSourceIncludes(t *testing.T) {
 	}
 }
 
-// Goal: chart, image and program have one version, and the compose file has the Kafka that the tests have.
+// Goal: chart, image and program have one version, the compose file has the Kafka that the tests have, and Kubernetes is one and the same
+// everywhere.
 func TestVersionsAgree(t *testing.T) {
 	first := func(pattern string, parts ...string) string {
 		found := regexp.MustCompile(`(?m)` + pattern).FindStringSubmatch(readText(t, parts...))
@@ -85,6 +86,10 @@ func TestVersionsAgree(t *testing.T) {
 		if other != version {
 			t.Errorf("version %s, not %s", other, version)
 		}
+	}
+	kubernetes := `^\tk8s.io/kubernetes (v\S+)( // indirect)?$`
+	if one, other := first(kubernetes, "tests", "helm", "go.mod"), first(kubernetes, "tests", "helm", "apiserver", "go.mod"); one != other {
+		t.Errorf("the checks have Kubernetes %s, the API server is %s", one, other)
 	}
 	compose := first(`image: apache/kafka:(.*)$`, "compose.yaml")
 	if tested := first(`<kafka.version>(.*)</kafka.version>`, "tests", "kafka", "pom.xml"); compose != tested {
