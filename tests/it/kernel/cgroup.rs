@@ -53,12 +53,12 @@ impl MemoryGroup {
 
     /// How often the kernel has killed somebody in the group for want of memory.
     pub fn kills(&self) -> u64 {
-        self.count(&self.file("memory.oom_control", "memory.events"), "oom_kill ")
+        count(&self.file("memory.oom_control", "memory.events"), "oom_kill ")
     }
 
     /// Bytes that are nobody's page cache and cannot be given back: what the processes have allocated.
     pub fn anonymous_bytes(&self) -> u64 {
-        self.count(&self.dir.join("memory.stat"), if self.unified { "anon " } else { "rss " })
+        count(&self.dir.join("memory.stat"), if self.unified { "anon " } else { "rss " })
     }
 
     /// The most bytes that were ever counted at once, page cache included; none where the kernel does not tell.
@@ -69,13 +69,6 @@ impl MemoryGroup {
     fn file(&self, one: &str, two: &str) -> PathBuf {
         self.dir.join(if self.unified { two } else { one })
     }
-
-    #[track_caller]
-    fn count(&self, file: &Path, name: &str) -> u64 {
-        let text = fs::read_to_string(file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
-        let value = text.lines().find_map(|line| line.strip_prefix(name)?.parse().ok());
-        value.unwrap_or_else(|| panic!("{}: no {name}in\n{text}", file.display()))
-    }
 }
 
 impl Drop for MemoryGroup {
@@ -85,8 +78,19 @@ impl Drop for MemoryGroup {
             println!("the kernel has killed {} processes in the group for want of memory", self.kills());
         }
         // The kernel takes a moment to see that the last one has gone.
-        drop(wait::try_until(Duration::from_secs(5), || fs::remove_dir(&self.dir)));
+        drop(wait::try_until(Duration::from_secs(5), || match fs::remove_dir(&self.dir) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+            _ => Ok(()),
+        }));
     }
+}
+
+/// The number that follows a name in one of the kernel's files.
+#[track_caller]
+fn count(file: &Path, name: &str) -> u64 {
+    let text = fs::read_to_string(file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+    let value = text.lines().find_map(|line| line.strip_prefix(name)?.parse().ok());
+    value.unwrap_or_else(|| panic!("{}: no {name}in\n{text}", file.display()))
 }
 
 /// Where a group could be made, best first, and whether it is of version 2: below our own group, else below the root.
