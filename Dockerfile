@@ -9,6 +9,8 @@ ARG RUNTIME_IMAGE=gcr.io/distroless/cc-debian13:nonroot
 FROM ${BUILD_IMAGE} AS build
 # TLS and SASL towards Kafka are part of the image; FEATURES= leaves them out and builds minutes faster.
 ARG FEATURES=kafka-tls
+# zlib goes into the program, too: where the builder has its headers, it would be taken from the system, and the runtime need not have it.
+ENV LIBZ_SYS_STATIC=1
 WORKDIR /src
 # Dependencies in a layer of their own, which stays while only the source changes. Tests and benches are not part of the image, so they
 # go out of the manifest, too.

@@ -17,7 +17,7 @@ BINARY := cargo test $(WITH) --quiet --no-run --test it
 # Cheap first, so that a slip shows early.
 STEPS := deps fmt-check deny lint unit prove-slice sim-slice fuzz-slice handover it demo-check helm-check
 
-.PHONY: help $(STEPS) test advisories prove sim crash-long churn-long fuzz mutants demo bench start-up engines helm-deps helm-docs helm-check-full sbom
+.PHONY: help $(STEPS) test advisories prove sim crash-long churn-long fuzz mutants demo bench start-up engines helm-deps helm-docs helm-check-full helm-server image-check sbom
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 17
@@ -108,6 +108,14 @@ helm-check: helm-deps ## the chart, its examples and the kustomize component, by
 helm-check-full: helm-deps ## helm-check, and on real processes: a pod's shutdown, the dashboard's queries by a Prometheus that scrapes a relay
 	@[ "$(DUALSTREAM)" != "$(CURDIR)/target/debug/dualstream" ] || $(BINARY)
 	@cd tests/helm && DUALSTREAM="$(DUALSTREAM)" go test -vet=off -count=1 -v ./...
+
+helm-server: helm-deps ## a real kube-apiserver with etcd, built from source (some 10 minutes, once): takes every object and pod, injects by the policy what the other ways give
+	@scripts/deps-server.sh
+	@[ "$(DUALSTREAM)" != "$(CURDIR)/target/debug/dualstream" ] || $(BINARY)
+	@cd tests/helm && DUALSTREAM="$(DUALSTREAM)" go test -vet=off -tags server -count=1 -v -run TestServer .
+
+image-check: deps ## the image by the Dockerfile without Docker, run as nobody on a read-only root beside a real Kafka; needs root and buildah (QUICK=1: not optimised)
+	@scripts/image-check.sh
 
 sbom: ## what the program is built from, as CycloneDX 1.6 with licences and hashes: target/dualstream.cdx.json (FEATURES=kafka-tls)
 	@scripts/sbom.py --features "$(FEATURES)" --out target/dualstream.cdx.json

@@ -17,6 +17,10 @@ import (
 func TestDockerfile(t *testing.T) {
 	dockerfile := readText(t, "Dockerfile")
 	_, runtime, ok := strings.Cut(dockerfile, "\nFROM ${RUNTIME_IMAGE}\n")
+	// The builder of the default has zlib's headers, the runtime has no zlib; make image-check sees what the program really needs.
+	if !strings.Contains(dockerfile, "\nENV LIBZ_SYS_STATIC=1\n") {
+		t.Error("zlib is not built into the program")
+	}
 	if !ok || strings.Contains(runtime, "\nRUN ") {
 		t.Error("the runtime stage is not there, or runs something")
 	}
@@ -69,7 +73,8 @@ func TestTheBuildHasWhatTheSourceIncludes(t *testing.T) {
 	}
 }
 
-// Goal: chart, image and program have one version, and the compose file has the Kafka that the tests have.
+// Goal: chart, image and program have one version, the compose file has the Kafka that the tests have, and Kubernetes is one and the same
+// everywhere.
 func TestVersionsAgree(t *testing.T) {
 	first := func(pattern string, parts ...string) string {
 		found := regexp.MustCompile(`(?m)` + pattern).FindStringSubmatch(readText(t, parts...))
@@ -85,6 +90,10 @@ func TestVersionsAgree(t *testing.T) {
 		if other != version {
 			t.Errorf("version %s, not %s", other, version)
 		}
+	}
+	kubernetes := `^\tk8s.io/kubernetes (v\S+)( // indirect)?$`
+	if one, other := first(kubernetes, "tests", "helm", "go.mod"), first(kubernetes, "tests", "helm", "apiserver", "go.mod"); one != other {
+		t.Errorf("the checks have Kubernetes %s, the API server is %s", one, other)
 	}
 	compose := first(`image: apache/kafka:(.*)$`, "compose.yaml")
 	if tested := first(`<kafka.version>(.*)</kafka.version>`, "tests", "kafka", "pom.xml"); compose != tested {

@@ -34,43 +34,7 @@ func TestPodsAreAccepted(t *testing.T) {
 
 // Goal: the check above finds what it is there for: each of these mistakes is one that a chart could make.
 func TestPodMistakesAreFound(t *testing.T) {
-	for _, mistake := range []struct {
-		name, says string
-		plant      func(*corev1.Pod)
-	}{
-		{"a mount without its volume", "volumeMounts", func(p *corev1.Pod) { p.Spec.Volumes = p.Spec.Volumes[1:] }},
-		{"probes on a plain init container", "startupProbe", func(p *corev1.Pod) { relay(p).RestartPolicy = nil }},
-		{"a hook on a plain init container", "lifecycle", func(p *corev1.Pod) {
-			relay(p).RestartPolicy = nil
-			relay(p).Lifecycle = &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{Sleep: &corev1.SleepAction{Seconds: 1}}}
-		}},
-		{"a probe of a port that is not there", "", func(p *corev1.Pod) { relay(p).Ports[0].Name = "UPPER" }},
-		{"a request above its limit", "must be less than or equal to memory limit", func(p *corev1.Pod) {
-			relay(p).Resources.Requests[corev1.ResourceMemory] = resource.MustParse("9Gi")
-		}},
-		{"two mounts at one path", "must be unique", func(p *corev1.Pod) {
-			relay(p).VolumeMounts = append(relay(p).VolumeMounts, relay(p).VolumeMounts[0])
-		}},
-		{"two containers of one name", "Duplicate value", func(p *corev1.Pod) { relay(p).Name = p.Spec.Containers[0].Name }},
-		{"a volume source of two kinds", "may not specify more than 1 volume type", func(p *corev1.Pod) {
-			p.Spec.Volumes[0].HostPath = &corev1.HostPathVolumeSource{Path: "/x"}
-		}},
-		{"root", "runAsNonRoot", func(p *corev1.Pod) { no := false; relay(p).SecurityContext.RunAsNonRoot = &no }},
-		{"user 0", "runAsUser=0", func(p *corev1.Pod) { zero := int64(0); relay(p).SecurityContext.RunAsUser = &zero }},
-		{"privilege escalation", "allowPrivilegeEscalation", func(p *corev1.Pod) { relay(p).SecurityContext.AllowPrivilegeEscalation = nil }},
-		{"capabilities kept", "unrestricted capabilities", func(p *corev1.Pod) { relay(p).SecurityContext.Capabilities = nil }},
-		{"no seccomp profile", "seccompProfile", func(p *corev1.Pod) {
-			p.Spec.SecurityContext.SeccompProfile = nil
-			for i := range p.Spec.InitContainers {
-				p.Spec.InitContainers[i].SecurityContext.SeccompProfile = nil
-			}
-		}},
-		{"a path of the node", "hostPath", func(p *corev1.Pod) {
-			p.Spec.Volumes[0].VolumeSource = corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: "/x"}}
-		}},
-		{"a port of the node", "hostPort", func(p *corev1.Pod) { relay(p).Ports[0].HostPort = 7412 }},
-		{"a probe of another host", "probe or lifecycle host", func(p *corev1.Pod) { relay(p).LivenessProbe.HTTPGet.Host = "127.0.0.1" }},
-	} {
+	for _, mistake := range podMistakes {
 		found := 0
 		for _, pod := range pods(t, render(t, caseNamed(t, "default"))) {
 			if len(pod.Spec.InitContainers) == 0 {
@@ -88,6 +52,45 @@ func TestPodMistakesAreFound(t *testing.T) {
 			t.Errorf("%s: found in %d pods", mistake.name, found)
 		}
 	}
+}
+
+// podMistakes are such as a chart could make, and what is said to them.
+var podMistakes = []struct {
+	name, says string
+	plant      func(*corev1.Pod)
+}{
+	{"a mount without its volume", "volumeMounts", func(p *corev1.Pod) { p.Spec.Volumes = p.Spec.Volumes[1:] }},
+	{"probes on a plain init container", "startupProbe", func(p *corev1.Pod) { relay(p).RestartPolicy = nil }},
+	{"a hook on a plain init container", "lifecycle", func(p *corev1.Pod) {
+		relay(p).RestartPolicy = nil
+		relay(p).Lifecycle = &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{Sleep: &corev1.SleepAction{Seconds: 1}}}
+	}},
+	{"a probe of a port that is not there", "", func(p *corev1.Pod) { relay(p).Ports[0].Name = "UPPER" }},
+	{"a request above its limit", "must be less than or equal to memory limit", func(p *corev1.Pod) {
+		relay(p).Resources.Requests[corev1.ResourceMemory] = resource.MustParse("9Gi")
+	}},
+	{"two mounts at one path", "must be unique", func(p *corev1.Pod) {
+		relay(p).VolumeMounts = append(relay(p).VolumeMounts, relay(p).VolumeMounts[0])
+	}},
+	{"two containers of one name", "Duplicate value", func(p *corev1.Pod) { relay(p).Name = p.Spec.Containers[0].Name }},
+	{"a volume source of two kinds", "may not specify more than 1 volume type", func(p *corev1.Pod) {
+		p.Spec.Volumes[0].HostPath = &corev1.HostPathVolumeSource{Path: "/x"}
+	}},
+	{"root", "runAsNonRoot", func(p *corev1.Pod) { no := false; relay(p).SecurityContext.RunAsNonRoot = &no }},
+	{"user 0", "runAsUser=0", func(p *corev1.Pod) { zero := int64(0); relay(p).SecurityContext.RunAsUser = &zero }},
+	{"privilege escalation", "allowPrivilegeEscalation", func(p *corev1.Pod) { relay(p).SecurityContext.AllowPrivilegeEscalation = nil }},
+	{"capabilities kept", "unrestricted capabilities", func(p *corev1.Pod) { relay(p).SecurityContext.Capabilities = nil }},
+	{"no seccomp profile", "seccompProfile", func(p *corev1.Pod) {
+		p.Spec.SecurityContext.SeccompProfile = nil
+		for i := range p.Spec.InitContainers {
+			p.Spec.InitContainers[i].SecurityContext.SeccompProfile = nil
+		}
+	}},
+	{"a path of the node", "hostPath", func(p *corev1.Pod) {
+		p.Spec.Volumes[0].VolumeSource = corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: "/x"}}
+	}},
+	{"a port of the node", "hostPort", func(p *corev1.Pod) { relay(p).Ports[0].HostPort = 7412 }},
+	{"a probe of another host", "probe or lifecycle host", func(p *corev1.Pod) { relay(p).LivenessProbe.HTTPGet.Host = "127.0.0.1" }},
 }
 
 func relay(pod *corev1.Pod) *corev1.Container { return &pod.Spec.InitContainers[0] }

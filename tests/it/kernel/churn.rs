@@ -12,6 +12,7 @@ use std::{
 
 use super::volume::{Kind, Volume};
 use crate::support::{
+    command::dualstream,
     consume::read_topic,
     disk_watch::DiskWatch,
     kafka::Kafka,
@@ -31,7 +32,8 @@ fn churn_time() -> Duration {
 }
 
 // Goal: my disk never holds more than buffer.max_bytes, whatever happens for however long: full speed, Kafka away until all is full, the
-// backlog drained, kill -9, again and again; counted as du does, and where I can mount a volume, as the file system itself does.
+// backlog drained, kill -9, again and again; counted as du does, and where I can mount a volume, as the file system itself does. So an
+// emptyDir of the size that is derived for it gets no pod evicted.
 #[test]
 fn allocated_disk_stays_within_the_bound_through_churn() {
     let volume = Volume::mount(Kind::Tmpfs, 64 * MIB).inspect_err(|why| println!("no volume of its own, so only du counts: {why}")).ok();
@@ -79,7 +81,20 @@ fn allocated_disk_stays_within_the_bound_through_churn() {
     assert!(found.most_bytes <= MAX_BYTES, "{} bytes were allocated", found.most_bytes);
     assert!(found.most_bytes >= MAX_BYTES / 4 * 3 && found.reused > 0, "{found:?}");
     assert!(on_volume.is_none_or(|most| (MAX_BYTES / 4 * 3..=MAX_BYTES).contains(&most)), "{on_volume:?} bytes were in use on the volume");
+    let limit = size_limit();
+    assert!(limit >= MAX_BYTES / 4 * 5, "a sizeLimit of {limit} bytes leaves no room for the file system's own");
+    assert!(found.most_bytes.max(on_volume.unwrap_or(0)) <= limit, "a kubelet would evict the pod: its sizeLimit is {limit} bytes");
     report.assert_delivered(&read_topic(&kafka.bootstrap(), &topic));
+}
+
+/// What `dualstream inject` derives for the emptyDir of such a buffer; that the chart derives the same is tested in tests/helm.
+fn size_limit() -> u64 {
+    let pod = r#"{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}, "spec": {"containers": [{"name": "a", "image": "a"}]}}"#;
+    let max_bytes = MAX_BYTES.to_string();
+    let injected = dualstream(["inject", "--max-bytes", &max_bytes, "--no-config-map"]).stdin(pod).run().expect(0).stdout;
+    let sizes = injected.lines().filter_map(|line| line.trim().strip_prefix("sizeLimit: ")?.strip_suffix("Mi")?.parse::<u64>().ok());
+    // The other one is the socket's.
+    sizes.max().expect("a sizeLimit") * MIB
 }
 
 /// Looks at a volume's own count all the time: files that are deleted and still open take space, too.

@@ -33,6 +33,8 @@ pub struct Plan {
     pub batch: usize,
     /// Padding in each event's payload.
     pub padding: usize,
+    /// Each event has an id of its own.
+    pub ids: bool,
     /// Rest after each answer.
     pub pause: Duration,
     /// Appended to the path: `?ack=kafka`.
@@ -50,6 +52,7 @@ impl Default for Plan {
             spread: false,
             batch: 10,
             padding: 100,
+            ids: false,
             pause: Duration::ZERO,
             query: "",
             requests: 0,
@@ -169,12 +172,16 @@ fn body(writer: usize, turn: usize, first: u64, plan: &Plan) -> Value {
     let event = |n: u64| {
         let ahead = if plan.spread { usize::try_from(n - first).expect("a batch is small") } else { 0 };
         let source = source(writer, turn + ahead, plan);
-        json!({
+        let mut event = json!({
             "type": "load",
             "source_type": "writer",
             "source_id": source,
             "payload": {"w": writer, "n": n, "padding": padding},
-        })
+        });
+        if plan.ids {
+            event["id"] = format!("w{writer}-{n}").into();
+        }
+        event
     };
     if plan.batch == 1 {
         return event(first);

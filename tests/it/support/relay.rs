@@ -12,7 +12,14 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{http::Client, metrics, process::Process, relay_builder::Builder, socket::Address, wait};
+use super::{
+    http::Client,
+    metrics,
+    process::Process,
+    relay_builder::{Builder, PROGRAM},
+    socket::Address,
+    wait,
+};
 
 const READY: Duration = Duration::from_secs(30);
 
@@ -184,7 +191,7 @@ impl Relay {
     /// What `dualstream buffer info` says about the buffer folder, running or not.
     #[track_caller]
     pub fn buffer_info(&self) -> Value {
-        let mut command = Command::new(self.command.get_program());
+        let mut command = Command::new(PROGRAM);
         command.args(["buffer", "info", "--json", "--dir"]).arg(&self.buffer);
         let output = command.output().expect("the program starts");
         let said = String::from_utf8_lossy(&output.stderr);

@@ -1,17 +1,26 @@
 //! The configuration of a [`Relay`] under test: harmless defaults, and any setting by its name.
 
-use std::{fs, path::Path, process::Command, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
 
 use tempfile::TempDir;
 use toml::{Table, Value};
 
 use super::{process::Process, relay::Relay, scratch};
 
+/// The real binary.
+pub(super) const PROGRAM: &str = env!("CARGO_BIN_EXE_dualstream");
+
 /// Collects settings, then starts the relay.
 pub struct Builder {
     dir: TempDir,
     settings: Table,
     env: Vec<(String, String)>,
+    group: Option<PathBuf>,
 }
 
 /// How a relay ended that was expected to.
@@ -30,7 +39,7 @@ impl Builder {
         let dir = scratch::dir("relay");
         let buffer = dir.path().join("buffer");
         let socket = scratch::socket_path(dir.path(), "ingest.sock");
-        let builder = Self { dir, settings: Table::new(), env: Vec::new() };
+        let builder = Self { dir, settings: Table::new(), env: Vec::new(), group: None };
         builder
             .set("ingest.listen", "127.0.0.1:0")
             .set("ingest.socket", socket.display().to_string())
@@ -74,6 +83,12 @@ impl Builder {
         self
     }
 
+    /// It writes its process id into this file before it begins: it joins a control group.
+    pub fn joins(mut self, processes: &Path) -> Self {
+        self.group = Some(processes.to_owned());
+        self
+    }
+
     /// The folder with everything the relay writes.
     pub fn dir(&self) -> &Path {
         self.dir.path()
@@ -103,7 +118,11 @@ impl Builder {
         let config = self.dir.path().join("dualstream.toml");
         let text = toml::to_string(&self.settings).expect("settings are TOML");
         fs::write(&config, text).expect("the relay's folder takes a file");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_dualstream"));
+        let mut command = Command::new(PROGRAM);
+        if let Some(group) = &self.group {
+            command = Command::new("sh");
+            command.args(["-c", r#"echo $$ >"$1" && shift && exec "$@""#, "sh"]).arg(group).arg(PROGRAM);
+        }
         command.arg("run").arg("--config").arg(config);
         command.current_dir(self.dir.path()).envs(self.env.iter().map(|(name, value)| (name, value)));
         command
