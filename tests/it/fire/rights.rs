@@ -43,7 +43,7 @@ fn a_revoked_right_blocks_and_a_restored_one_drains() {
     assert!(status["drain"]["detail"].as_str().is_some_and(|words| words.contains("grant WRITE")), "{}", status["drain"]);
     load.wait_accepted(1_000, SOON);
     relay.probe_client().get("/readyz").expect(200);
-    let named = |line: &serde_json::Value| line["reason"] == "authorization";
+    let named = |line: &Value| line["reason"] == "authorization";
     assert!(relay.json_logs().iter().any(named), "the log says nothing");
 
     kafka.tool(ACLS, &[&["--remove", "--force"], &deny[..]].concat());
