@@ -54,7 +54,7 @@ pub use sink::{Purge, Refusal, Report, SendOutcome, Sink, SinkFactory};
 pub use source::Source;
 pub use stats::{DrainState, DrainStats, RETRY_REASONS};
 pub use stop::{DrainReport, DrainStop};
-pub use transactional::{Progress, Transactional, Transactions};
+pub use transactional::{Progress, Size, Transactional, Transactions};
 
 /// What the drain is given by the assembly.
 pub struct DrainHandles {

@@ -17,10 +17,15 @@ use super::resume::{Committed, KeepGoing, Known};
 use super::sink::{Purge, Refusal, Report, SendOutcome, Sink};
 use crate::event::{EventRef, Place, Seq};
 use rdkafka::error::RDKafkaErrorCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// The seq under which the report of the cursor's own record comes: no event has it.
 pub(super) const CURSOR: Seq = Seq(0);
+
+/// Most events of a transaction: the window closes first.
+const MAX_EVENTS: usize = 1 << 16;
 
 /// How far a step that takes several goes has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,12 +71,42 @@ enum Phase {
     Broken,
 }
 
+/// How many events a transaction may have. Half as many after one that failed: over a slow link, or under a quota, all of it must get through within
+/// the transaction's time, or it would be tried again as it was, for ever. Twice as many after one that was full and came through.
+#[derive(Clone, Debug)]
+pub struct Size(Arc<AtomicUsize>);
+
+impl Default for Size {
+    fn default() -> Self {
+        Self(Arc::new(AtomicUsize::new(MAX_EVENTS)))
+    }
+}
+
+impl Size {
+    fn get(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn came_through(&self, events: usize) {
+        if events >= self.get() {
+            self.0.store(events.saturating_mul(2).min(MAX_EVENTS), Ordering::Relaxed);
+        }
+    }
+
+    fn failed(&self, events: usize) {
+        if events > 0 {
+            self.0.store((events.min(self.get()) / 2).max(1), Ordering::Relaxed);
+        }
+    }
+}
+
 /// A handle whose events count when their transaction does.
 #[derive(Debug)]
 pub struct Transactional<H, C> {
     handle: H,
     clock: C,
     interval: Duration,
+    size: Size,
     phase: Phase,
     /// Events of the transaction.
     sent: Vec<Seq>,
@@ -96,12 +131,13 @@ pub struct Transactional<H, C> {
 }
 
 impl<H: Transactions, C: Clock> Transactional<H, C> {
-    /// Puts events that come within `interval` into one transaction.
-    pub fn new(handle: H, clock: C, interval: Duration) -> Self {
+    /// Puts events that come within `interval` into one transaction. `size` is shared by a relay's handles, one after the other.
+    pub fn new(handle: H, clock: C, interval: Duration, size: Size) -> Self {
         Self {
             handle,
             clock,
             interval,
+            size,
             phase: Phase::Idle,
             sent: Vec::new(),
             held: Vec::new(),
@@ -170,6 +206,7 @@ impl<H: Transactions, C: Clock> Transactional<H, C> {
 
     fn release(&mut self, reports: &mut Vec<Report>) -> Phase {
         reports.append(&mut self.held);
+        self.size.came_through(self.sent.len());
         self.sent.clear();
         self.asked = false;
         let newest = self.newest.seq;
@@ -184,6 +221,10 @@ impl<H: Transactions, C: Clock> Transactional<H, C> {
 
     fn may_send(&mut self) -> Result<(), SendOutcome> {
         match self.phase {
+            Phase::Open { .. } if self.sent.len() >= self.size.get() => {
+                self.flush();
+                Err(SendOutcome::Full)
+            }
             Phase::Open { .. } => Ok(()),
             Phase::Idle => {
                 self.handle.open().map_err(SendOutcome::Refused)?;
@@ -266,6 +307,7 @@ impl<H: Transactions, C: Clock> Sink for Transactional<H, C> {
     fn purge(&mut self, scope: Purge) {
         self.handle.purge(scope);
         self.phase = Phase::Broken;
+        self.size.failed(self.sent.len());
         let held = self.held.drain(..).filter_map(|report| Some((report.seq, report.result.ok()?)));
         self.unsettled.extend(held.filter(|_| self.asked));
         self.given_up.append(&mut self.sent);

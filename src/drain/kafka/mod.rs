@@ -32,7 +32,7 @@ use super::clock::SystemClock;
 use super::reconcile::{Tail, Wanted};
 use super::resume::KeepGoing;
 use super::sink::{Purge, Refusal, Report, SendOutcome, Sink, SinkFactory};
-use super::transactional::Transactional;
+use super::transactional::{Size, Transactional};
 use crate::config::{Delivery, KafkaConfig, Recovery};
 use crate::error::chain;
 use crate::event::{EventRef, Seq};
@@ -81,13 +81,17 @@ struct ExactlyOnce {
     relay_id: String,
     cursor_topic: String,
     interval: Duration,
+    size: Size,
 }
 
 impl ExactlyOnce {
     fn of(config: &KafkaConfig, relay_id: &str) -> Option<Self> {
-        let exactly_once =
-            || Self { relay_id: relay_id.to_owned(), cursor_topic: config.cursor_topic.clone(), interval: config.transaction_interval };
-        (config.delivery == Delivery::ExactlyOnce).then(exactly_once)
+        (config.delivery == Delivery::ExactlyOnce).then(|| Self {
+            relay_id: relay_id.to_owned(),
+            cursor_topic: config.cursor_topic.clone(),
+            interval: config.transaction_interval,
+            size: Size::default(),
+        })
     }
 }
 
@@ -147,7 +151,7 @@ impl KafkaFactory {
     fn handle(&self, sink: KafkaSink) -> KafkaHandle {
         match &self.exactly_once {
             None => KafkaHandle::Plain(Box::new(sink)),
-            Some(asked) => KafkaHandle::Transactional(Box::new(Transactional::new(sink, SystemClock, asked.interval))),
+            Some(asked) => KafkaHandle::Transactional(Box::new(Transactional::new(sink, SystemClock, asked.interval, asked.size.clone()))),
         }
     }
 }

@@ -13,7 +13,7 @@ use super::clock::Clock;
 use super::sink::Report;
 use super::stats::{DrainState, DrainStats};
 use super::stop::{DrainReport, DrainStop};
-use super::{Drain, DrainHandles};
+use super::{Drain, DrainHandles, Size};
 use crate::buffer::DeadLetter;
 use crate::config::OnRejected;
 use crate::event::{EventRef, Place, Seq};
@@ -203,7 +203,7 @@ fn run_with(seed: u64, events: usize, faults: Faults, time: Duration, coordinato
     let kafka = FaultyKafka { world: Arc::clone(&world) };
     let (transactional, rng) = (look(&world).coordinator.is_some(), fastrand::Rng::with_seed(seed));
     let report = if transactional {
-        let kafka = TransactionalKafka { kafka, clock: clock.clone() };
+        let kafka = TransactionalKafka { kafka, clock: clock.clone(), size: Size::default() };
         Drain::assemble(buffer, kafka, clock, handles, on_rejected, rng).run()
     } else {
         Drain::assemble(buffer, kafka, clock, handles, on_rejected, rng).run()

@@ -2,7 +2,7 @@
 
 use super::super::resume::{Committed, KeepGoing, Known};
 use super::super::sink::{Refusal, Report, SendOutcome, SinkFactory};
-use super::super::transactional::{Progress, Transactional, Transactions};
+use super::super::transactional::{Progress, Size, Transactional, Transactions};
 use super::kafka::{FaultyKafka, Handle};
 use super::{Code, DrainState, Faults, OnRejected, Run, SimulatedClock, World, look, partition_of, run_with};
 use crate::error::Disposition;
@@ -24,18 +24,21 @@ pub(super) struct Coordinator {
     pub(super) cursor: Option<Committed>,
     /// Commits whose answers were lost.
     unanswered: usize,
+    /// Larger transactions do not come through in time.
+    most_events: Option<usize>,
 }
 
 pub(super) struct TransactionalKafka {
     pub(super) kafka: FaultyKafka,
     pub(super) clock: SimulatedClock,
+    pub(super) size: Size,
 }
 
 impl SinkFactory for TransactionalKafka {
     type Sink = Transactional<Handle, SimulatedClock>;
 
     fn connect(&mut self) -> Result<Self::Sink, Refusal> {
-        Ok(Transactional::new(self.kafka.connect()?, self.clock.clone(), Duration::from_millis(50)))
+        Ok(Transactional::new(self.kafka.connect()?, self.clock.clone(), Duration::from_millis(50), self.size.clone()))
     }
 
     fn halve_batches(&mut self) -> u64 {
@@ -129,6 +132,10 @@ impl Transactions for Handle {
         if world.goes_wrong() {
             return Progress::Pending;
         }
+        let events = world.coordinator().open.len();
+        if world.coordinator().most_events.is_some_and(|most| events > most) {
+            return Progress::Failed(Refusal::new(Code::Fenced, "the transaction took too long"));
+        }
         let lost = Progress::Failed(Refusal::new(Code::RequestTimedOut, "no answer"));
         if world.goes_wrong() {
             return lost;
@@ -220,6 +227,17 @@ fn what_is_committed_is_not_sent_again() {
     assert_eq!(world.booked.len(), 60);
     assert!(world.log.iter().flatten().all(|seq| *seq > 20));
     assert_eq!(*done.stats.state.lock().unwrap(), DrainState::Stopped);
+}
+
+// Goal: over a link that takes a few events within a transaction's time, transactions get as small as they have to be, and everything arrives.
+#[test]
+fn transactions_fit_a_slow_link() {
+    for most in [1, 7, 64] {
+        let coordinator = Coordinator { most_events: Some(most), ..Coordinator::default() };
+        let done = run_with(5, 400, Faults::default(), YEAR, Some(coordinator));
+        done.check_committed_once();
+        assert!(done.took < Duration::from_secs(3_600), "at most {most} events: {:?}", done.took);
+    }
 }
 
 // Goal: no error of a cursor is ever taken for one of an event.
