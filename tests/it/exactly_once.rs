@@ -159,6 +159,24 @@ fn only_poison_is_set_aside() {
     assert_eq!(relay.stop(SOON), 0);
 }
 
+// Goal: under a quota that lets no large transaction through in its time, transactions get smaller, and everything arrives, once.
+#[test]
+fn a_quota_is_lived_with() {
+    let kafka = Kafka::start(1);
+    let topic = kafka.topic("quota", 2);
+    let quota = ["--alter", "--entity-type", "clients", "--entity-default", "--add-config", "producer_byte_rate=200000"];
+    kafka.tool("kafka.admin.ConfigCommand", &quota);
+    let builder = Relay::builder().kafka(&kafka.bootstrap(), &topic).set("kafka.compression", "none");
+    let relay = exactly_once(builder, &cursors(&kafka)).start();
+    // Of one transaction, and more than the quota lets through in its 15 s.
+    let padded = |n: u32| json!({"type": "t", "source_type": "user", "source_id": n.to_string(), "payload": "x".repeat(18_000)});
+    relay.client().post_json("/v1/events", &json!((0..220).map(padded).collect::<Vec<_>>())).expect(202);
+    drained(&relay);
+    assert!(relay.metric("drain_retries_total") > 0.0, "no transaction was too large");
+    assert_eq!(seqs_once(&read_topic(&kafka.bootstrap(), &topic)).len(), 220);
+    assert_eq!(relay.stop(SOON), 0);
+}
+
 // Goal: without the cursors' topic nothing is sent and nothing lost, status names what to create, and once it is there everything arrives.
 #[test]
 fn a_missing_cursor_topic_is_said() {
