@@ -21,6 +21,7 @@ use crate::event::{Place, Seq};
 use crate::lifecycle::Heartbeat;
 use rdkafka::error::RDKafkaErrorCode;
 use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// How often a drain that must not go on looks whether it is told to stop.
@@ -112,6 +113,7 @@ pub(super) fn keep_going<C: Clock>(
 impl<S: Source, F: SinkFactory, C: Clock> Drain<S, F, C> {
     /// Readies a handle, and books what Kafka's cursor says. Call it before anything is sent with it.
     pub(super) fn begin(&mut self, sink: &mut F::Sink) -> Result<(), Refusal> {
+        self.stats.connected.store(sink.connected(), Ordering::Relaxed);
         let known = Known { places: self.source.places(), complete: !self.line.begun && self.source.stopped_clean() };
         let committed = sink.begin(&known, &mut keep_going(self.heartbeat.as_ref(), &self.stop, &self.clock, &mut self.line))?;
         if let Some(committed) = committed {

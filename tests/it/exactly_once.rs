@@ -2,6 +2,10 @@
 
 use std::{collections::BTreeSet, process::Command, time::Duration};
 
+use rdkafka::{
+    ClientConfig,
+    producer::{BaseProducer, BaseRecord, Producer},
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -197,6 +201,37 @@ fn a_missing_cursor_topic_is_said() {
     let told = check().expect(0).stdout;
     assert!(told.contains(&missing) && told.contains("forgets old records"), "{told}");
     assert_eq!(read_topic(&kafka.bootstrap(), &topic).len(), 1);
+    assert_eq!(relay.stop(SOON), 0);
+}
+
+// Goal: relays share the cursors' topic: while another one's transaction is open there, a relay that starts waits until it knows where it
+// stands, says so, and then goes on.
+#[test]
+fn transactions_of_others_are_waited_for() {
+    let kafka = Kafka::shared();
+    let (topic, cursors) = (kafka.topic("once", 1), unique("cursors"));
+    kafka.create_topic(&cursors, 1, 1, &[("cleanup.policy", "compact")]);
+    let mut relay = exactly_once(Relay::builder().kafka(&kafka.bootstrap(), &topic), &cursors).start();
+    relay.client().post_json("/v1/events", &event("first", "1")).expect(202);
+    drained(&relay);
+    assert_eq!(relay.stop(SOON), 0);
+
+    let mut other = ClientConfig::new();
+    other.set("bootstrap.servers", kafka.bootstrap()).set("transactional.id", unique("other"));
+    let other: BaseProducer = other.create().unwrap();
+    other.init_transactions(SOON).unwrap();
+    other.begin_transaction().unwrap();
+    other.send(BaseRecord::to(&cursors).key("another relay").payload("{}")).map_err(|(error, _)| error).unwrap();
+    other.flush(SOON).unwrap();
+
+    relay.restart();
+    relay.client().post_json("/v1/events", &event("second", "1")).expect(202);
+    let waits = |line: &Value| line["message"].as_str().is_some_and(|text| text.starts_with("another relay's transaction is open"));
+    wait::until("it says that it waits", SOON, || relay.json_logs().iter().any(waits).then_some(()));
+    assert_eq!(relay.status()["buffer"]["ledger"]["backlog"], 1, "nothing is sent meanwhile");
+    other.abort_transaction(SOON).unwrap();
+    drained(&relay);
+    assert_eq!(seqs_once(&read_topic(&kafka.bootstrap(), &topic)).len(), 2);
     assert_eq!(relay.stop(SOON), 0);
 }
 
