@@ -2,14 +2,17 @@
 //!
 //! Writers who await each answer fall into two alternating groups: one forms while the other is synced, and each sync covers only half of
 //! them. Where a sync takes longer than the writers need to come back, waiting for them makes one sync do for all. The wait ends as soon
-//! as as many batches are there as writers were seen, takes at most half a sync, and is given up, for a while that doubles, where the
-//! writers do not come back in time (a faster disk than the writers, or writers with other things to do). A lone writer is never kept
-//! waiting. `PostgreSQL` knows the same as `commit_delay`, set by hand.
+//! as as many batches are there as writers were seen, takes at most as long as a sync, and is given up, for a while that doubles, where
+//! fewer than a third of the missing ones come in that time (writers with other things to do). Where syncs are fast and the processor is what
+//! is short, the wait makes fewer and larger groups of the same requests: a sync, and the thread changes around it, cost more than they do. A
+//! lone writer is never kept waiting. `PostgreSQL` knows the same as `commit_delay`, set by hand.
 
 use std::time::Duration;
 
 /// Longest wait: on a disk with slow syncs, writers that come back at all do so within this.
 const WAIT_MAX: Duration = Duration::from_millis(2);
+/// A wait was worth it when one in so many of the missing writers came.
+const WORTH_IT: usize = 3;
 /// After that many fruitless waits in a row the pause stops growing: 2^6 groups.
 const FRUITLESS_MAX: u32 = 6;
 
@@ -45,14 +48,14 @@ impl Gather {
             self.pause -= 1;
             return None;
         }
-        Some(Wait { batches: self.writers, at_most: (self.sync / 2).min(WAIT_MAX) })
+        Some(Wait { batches: self.writers, at_most: self.sync.min(WAIT_MAX) })
     }
 
     /// A wait is over: `before` batches became `after`.
     pub(super) fn waited(&mut self, wait: Wait, before: usize, after: usize) {
         let came = after.saturating_sub(before);
         let missing = wait.batches.saturating_sub(before);
-        if came * 2 >= missing {
+        if came * WORTH_IT >= missing {
             self.fruitless = 0;
         } else {
             self.fruitless = (self.fruitless + 1).min(FRUITLESS_MAX);
@@ -96,7 +99,7 @@ mod tests {
     fn alternating_halves_become_one_group() {
         let mut gather = after(16, 16);
         let wait = gather.before(16);
-        assert_eq!(wait, Some(Wait { batches: 32, at_most: SYNC / 2 }));
+        assert_eq!(wait, Some(Wait { batches: 32, at_most: SYNC }));
         gather.waited(wait.unwrap(), 16, 32);
         gather.synced(32, SYNC, 0);
         assert_eq!(gather.before(1).map(|wait| wait.batches), Some(32));
@@ -119,7 +122,18 @@ mod tests {
         assert!(gather.before(16).is_some());
     }
 
-    // Goal: on a disk with syncs of a second nobody waits for half of one.
+    // Goal: writers who are slower than the disk, and come one after the other, are synced in groups and not one by one.
+    #[test]
+    fn slow_writers_become_groups() {
+        let mut gather = after(7, 7);
+        for _ in 0..1000 {
+            let wait = gather.before(5).unwrap();
+            gather.waited(wait, 5, 8);
+            gather.synced(8, SYNC, 5);
+        }
+    }
+
+    // Goal: on a disk with syncs of a second nobody waits for another one.
     #[test]
     fn a_wait_is_bounded() {
         let mut gather = Gather::default();

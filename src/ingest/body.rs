@@ -4,8 +4,11 @@ use super::admission::{Budget, SMALL_BODY_BYTES, Share};
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::Body;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout};
 
 /// The limits on one body.
 #[derive(Clone, Copy, Debug)]
@@ -67,12 +70,19 @@ where
     let start = Instant::now();
     let share = budget.admit(length, start + limits.admission_timeout).await.ok_or(BodyError::Overloaded)?;
     let mut reader = Reader { body, budget, limits, share, waited: start.elapsed() };
-    let bytes = match timeout_at(Instant::now() + limits.read_timeout, reader.read(length)).await {
-        Ok(bytes) => bytes?,
-        Err(_) => return Err(BodyError::TooSlow { timeout: limits.read_timeout }),
-    };
+    let timeout = limits.read_timeout;
+    let bytes = within(timeout, reader.read(length)).await.ok_or(BodyError::TooSlow { timeout })??;
     reader.share.shrink_to(bytes.len());
     Ok(ReadBody { bytes, share: reader.share, waited: reader.waited })
+}
+
+/// What `future` gives in time. A small body has nearly always come along with its head, and then no timer is made.
+async fn within<F: Future>(limit: Duration, future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    match poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await {
+        Poll::Ready(output) => Some(output),
+        Poll::Pending => timeout(limit, future).await.ok(),
+    }
 }
 
 struct Reader<'b, B> {
@@ -142,7 +152,7 @@ mod tests {
     use std::collections::VecDeque;
     use std::convert::Infallible;
     use std::pin::Pin;
-    use std::task::{Context, Poll};
+    use std::task::Context;
 
     const MIB: usize = 1 << 20;
     const LIMITS: BodyLimits =

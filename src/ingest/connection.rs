@@ -13,11 +13,10 @@ use http::{Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
-use hyper::service::Service;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use std::convert::Infallible;
 use std::future::poll_fn;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
@@ -50,6 +49,8 @@ impl<A: Append> Server<A> {
         let mut http1 = http1::Builder::new();
         // A client that closed its sending side still wants its answer. Slow heads are the business of `ClientIo`.
         http1.half_close(true).header_read_timeout(None).max_buf_size(READ_BUFFER_BYTES_MAX);
+        // Answers are small: copying one behind its head costs less than the system call that gathers the two.
+        http1.writev(false);
         // The executor runs streams; a connection ends after its streams, so waiting for connections waits for them, too.
         let mut http2 = http2::Builder::new(TokioExecutor::new());
         http2
@@ -139,8 +140,23 @@ impl<A: Append> Server<A> {
         log_end(ended);
     }
 
-    fn handler(&self, activity: &Activity) -> Handler<A> {
-        Handler { api: Arc::clone(&self.api), activity: activity.clone() }
+    /// What answers the requests of a connection. A function and no type of its own, since the future then has none either, and need not
+    /// be put into a box for each request: hyper keeps it in one for all of them.
+    fn handler(
+        &self,
+        activity: &Activity,
+    ) -> impl Service<Request<Incoming>, Response = Response<Full<Bytes>>, Error = Infallible, Future: Send + 'static> + Send + 'static
+    {
+        let (api, activity) = (Arc::clone(&self.api), activity.clone());
+        service_fn(move |request| {
+            activity.take_turn();
+            let (api, activity) = (Arc::clone(&api), activity.clone());
+            async move {
+                let response = api.answer(request).await;
+                activity.take_turn();
+                Ok(response)
+            }
+        })
     }
 }
 
@@ -154,26 +170,5 @@ fn log_end(ended: hyper::Result<()>) {
     if let Err(error) = ended {
         // Clients that vanish are everyday life; whoever looks for one turns this on.
         tracing::debug!(error = crate::error::chain(&error), "an ingest connection ended early");
-    }
-}
-
-struct Handler<A> {
-    api: Arc<Api<A>>,
-    activity: Activity,
-}
-
-impl<A: Append> Service<Request<Incoming>> for Handler<A> {
-    type Response = Response<Full<Bytes>>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
-
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
-        self.activity.take_turn();
-        let (api, activity) = (Arc::clone(&self.api), self.activity.clone());
-        Box::pin(async move {
-            let response = api.answer(request).await;
-            activity.take_turn();
-            Ok(response)
-        })
     }
 }

@@ -5,10 +5,14 @@ use super::error::{DecodeError, FieldErrors};
 use super::{Context, Decoded, Decoder};
 use crate::config::topic_name_problem;
 use crate::event::{BatchBuilder, EventParts, EventRef, Field};
+use std::fmt::Write;
 use uuid::Uuid;
 
 /// Room in the batch for what an event may get besides its own bytes: lengths, offsets, id, time, trace.
 const EXTRA_BYTES: usize = 192;
+
+/// A time in RFC 3339, to the millisecond.
+const TIME_BYTES: usize = "2026-01-02T03:04:05.678Z".len();
 
 /// A text field of an event, and where the stored record finds it.
 #[derive(Clone, Copy)]
@@ -104,7 +108,12 @@ impl<'d> Assembly<'d> {
     /// The accept time in RFC 3339, to the millisecond.
     pub(super) fn time_now(&mut self) -> &str {
         let now = self.context.now;
-        self.time_now.get_or_insert_with(|| format!("{now:.3}"))
+        self.time_now.get_or_insert_with(|| {
+            let mut text = String::with_capacity(TIME_BYTES);
+            let written = write!(text, "{now:.3}");
+            debug_assert!(written.is_ok(), "a string takes what is written");
+            text
+        })
     }
 
     /// Adds an event, unless its topic cannot be; that is noted.

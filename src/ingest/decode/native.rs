@@ -55,12 +55,15 @@ pub(super) fn take(assembly: &mut Assembly<'_>, scratch: &mut String, event: Loc
     assembly.push(index, &Ready { value: value.as_bytes(), posted, id, kind, source_type, source_id })
 }
 
+/// A new id and a new time, with their names.
+const PUT_IN_BYTES: usize = 96;
 /// What stands before a new id.
 const ID_HEAD: &str = "{\"id\":\"";
 
 /// The event with a new id and a new time, each right after the opening brace.
 fn complete<'s>(scratch: &'s mut String, json: &str, id: Option<&str>, time: Option<&str>) -> &'s str {
     scratch.clear();
+    scratch.reserve(json.len() + PUT_IN_BYTES);
     match id {
         Some(id) => scratch.extend([ID_HEAD, id, "\","]),
         None => scratch.push('{'),
