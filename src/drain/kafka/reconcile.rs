@@ -177,7 +177,7 @@ impl Look<'_> {
 
 /// A consumer that connects as the producer does.
 fn consumer(client: &ClientConfig, security: &Security) -> Result<BaseConsumer<Context>, Refusal> {
-    let with_secrets = security.with_secrets(client).map_err(|error| unusable(&error))?;
+    let with_secrets = security.with_secrets(client).map_err(|error| unusable(&error, security))?;
     let mut client = ClientConfig::new();
     let of_connections = |name: &str| OF_CONNECTIONS.iter().any(|part| name.starts_with(part));
     // The map has a placeholder where a value is secret; asked by its name, the value is the real one.
@@ -188,7 +188,7 @@ fn consumer(client: &ClientConfig, security: &Security) -> Result<BaseConsumer<C
         let _ = client.set(name, value);
     }
     let consumer = client.create_with_context(Context::new(security.token()));
-    let consumer: BaseConsumer<Context> = consumer.map_err(|error| unusable(&error))?;
+    let consumer: BaseConsumer<Context> = consumer.map_err(|error| unusable(&error, security))?;
     // A token of OAUTHBEARER is asked for when the handle is polled.
     drop(consumer.poll(SLICE));
     Ok(consumer)
