@@ -32,15 +32,15 @@ pub(super) struct Doubt {
     up_to: Option<Seq>,
     /// Nobody has looked since.
     due: bool,
-    /// What came back from the handle that there is.
-    uncertain: bool,
+    /// What came back from the handle that there is: events of which nobody can tell, and events that were not on their way.
+    undecided: bool,
     waited: bool,
 }
 
 impl Doubt {
     /// Takes note of what came back.
     pub(super) fn heard(&mut self, settled: &Settled) {
-        self.uncertain |= settled.in_doubt;
+        self.undecided |= settled.in_doubt;
         self.waited |= settled.waited;
     }
 
@@ -96,9 +96,9 @@ impl<S: Source, F: SinkFactory, C: Clock> Drain<S, F, C> {
     /// A handle has come to its end, for this reason if there was one: what of it is in doubt?
     pub(super) fn note_doubt(&mut self, refusal: Option<&Refusal>) {
         let Line { doubt, inflight, .. } = &mut self.line;
-        let (in_doubt, waited) = (std::mem::take(&mut doubt.uncertain), std::mem::take(&mut doubt.waited));
+        let (undecided, waited) = (std::mem::take(&mut doubt.undecided), std::mem::take(&mut doubt.waited));
         let is_poison = refusal.is_some_and(|refusal| refusal.class.disposition == Disposition::DeadLetter);
-        let in_doubt = in_doubt || inflight.awaiting() > 0 || (waited && !is_poison);
+        let in_doubt = undecided || inflight.awaiting() > 0 || (waited && !is_poison);
         if let Some(newest) = inflight.newest().filter(|_| in_doubt) {
             doubt.arises(newest);
         }

@@ -80,7 +80,7 @@ impl Reading<'_> {
     }
 
     fn consumer(&self) -> Result<BaseConsumer<Context>, Refusal> {
-        let with_secrets = self.security.with_secrets(self.client).map_err(|error| unusable(&error))?;
+        let with_secrets = self.security.with_secrets(self.client).map_err(|error| unusable(&error, self.security))?;
         let mut client = ClientConfig::new();
         let of_connections = |name: &str| OF_CONNECTIONS.iter().any(|part| name.starts_with(part));
         // The map has a placeholder where a value is secret; asked by its name, the value is the real one.
@@ -92,7 +92,7 @@ impl Reading<'_> {
         }
         let _ = client.set("isolation.level", if self.committed { "read_committed" } else { "read_uncommitted" });
         let consumer = client.create_with_context(Context::new(self.security.token()));
-        let consumer: BaseConsumer<Context> = consumer.map_err(|error| unusable(&error))?;
+        let consumer: BaseConsumer<Context> = consumer.map_err(|error| unusable(&error, self.security))?;
         // A token of OAUTHBEARER is asked for when the handle is polled.
         drop(consumer.poll(SLICE));
         Ok(consumer)

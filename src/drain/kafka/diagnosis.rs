@@ -57,23 +57,26 @@ const DOUBTFUL: [(&[&str], &str); 2] = [
 ];
 
 /// As [`MEANINGS`], of a handle that cannot be made because of a file.
-const UNUSABLE_FILES: [(&[&str], &str); 3] = [
+const UNUSABLE_FILES: [(&str, &str); 2] = [
+    (KEY_FAILED, "the file of kafka.tls_key_file is no key that can be used (PEM); correct it, no restart is needed"),
     (
-        // How OpenSSL says that a password does not fit depends on how the key is locked.
-        &["bad decrypt", "maybe wrong password", "bad password read", "empty password", "pkcs12 cipherfinal error"],
-        "the key of kafka.tls_key_file is locked: correct the password in the file of kafka.tls_key_password_file, or set it where there is none",
-    ),
-    (&["ssl.key.location failed"], "the file of kafka.tls_key_file is no key that can be used (PEM); correct it, no restart is needed"),
-    (
-        &["ssl.certificate.location failed"],
+        "ssl.certificate.location failed",
         "the file of kafka.tls_certificate_file is no certificate that can be used (PEM); correct it, no restart is needed",
     ),
 ];
+const KEY_FAILED: &str = "ssl.key.location failed";
+const LOCKED: &str = "the key of kafka.tls_key_file is locked: correct the password in the file of kafka.tls_key_password_file, or set it where there is none";
 
-/// What it means that a handle cannot be made, by what librdkafka says.
-pub(super) fn unusable(text: &str) -> Class {
-    let known = UNUSABLE_FILES.iter().find(|(pieces, _)| pieces.iter().any(|piece| text.contains(piece)));
-    Class { meaning: known.map_or(UNUSABLE.meaning, |(_, meaning)| meaning), ..UNUSABLE }
+/// What it means that a handle cannot be made, by what librdkafka says. It says the same of a key that is none and of a wrong password:
+/// `key_is_locked` tells whether the key has one.
+pub(super) fn unusable(text: &str, key_is_locked: bool) -> Class {
+    let known = UNUSABLE_FILES.iter().find(|(piece, _)| text.contains(piece));
+    let meaning = match known {
+        Some((KEY_FAILED, _)) if key_is_locked => LOCKED,
+        Some((_, meaning)) => meaning,
+        None => UNUSABLE.meaning,
+    };
+    Class { meaning, ..UNUSABLE }
 }
 
 /// What an error of a connection means.
@@ -146,13 +149,15 @@ mod tests {
     // Goal: a key that cannot be unlocked is told from one that is none.
     #[test]
     fn files_that_cannot_be_used() {
-        for (text, wanted) in [
-            ("ssl.key.location failed: error:1C800064:Provider routines::bad decrypt", "kafka.tls_key_password_file"),
-            ("ssl.key.location failed: error:0480006C:PEM routines::no start line", "kafka.tls_key_file is no key"),
-            ("ssl.certificate.location failed: error:0480006C:PEM routines::no start line", "kafka.tls_certificate_file"),
-            ("ssl.ca.location failed: something", UNUSABLE.meaning),
+        let key = "cannot make a Kafka handle: Client creation error: ssl.key.location failed: error:0A080009:SSL routines::PEM lib";
+        for (text, is_locked, wanted) in [
+            (key, true, "kafka.tls_key_password_file"),
+            (key, false, "kafka.tls_key_file is no key"),
+            ("ssl.certificate.location failed: error:0A080009:SSL routines::PEM lib", true, "kafka.tls_certificate_file"),
+            ("ssl.ca.location failed: something", true, UNUSABLE.meaning),
         ] {
-            assert!(unusable(text).meaning.contains(wanted), "{text}: {}", unusable(text).meaning);
+            let meaning = unusable(text, is_locked).meaning;
+            assert!(meaning.contains(wanted), "{text}: {meaning}");
         }
     }
 

@@ -166,9 +166,9 @@ enum OpenError {
 }
 
 /// What a handle cannot be made for, in words.
-fn unusable(error: &dyn std::error::Error) -> Refusal {
+fn unusable(error: &dyn std::error::Error, security: &Security) -> Refusal {
     let detail = chain(error);
-    Refusal { class: diagnosis::unusable(&detail), detail }
+    Refusal { class: diagnosis::unusable(&detail, security.key_is_locked()), detail }
 }
 
 impl SinkFactory for KafkaFactory {
@@ -189,7 +189,7 @@ impl SinkFactory for KafkaFactory {
                 let code = client.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::CriticalSystemResource);
                 Refusal::new(code, chain(&error))
             }
-            _ => unusable(&error),
+            _ => unusable(&error, &self.security),
         })
     }
 

@@ -150,10 +150,11 @@ fn look_at_cursors(producer: &BaseProducer<Context>, client: &ClientConfig, conf
 
 /// Why there is no handle: for a file that cannot be used, or the settings themselves.
 fn not_made(config: &KafkaConfig, error: KafkaError) -> ProbeError {
-    if !Security::of(config).has_files() {
+    let security = Security::of(config);
+    if !security.has_files() {
         return ProbeError::Settings(BuildError::from(error));
     }
-    let Refusal { class, detail } = unusable(&error);
+    let Refusal { class, detail } = unusable(&error, &security);
     ProbeError::Credentials { brokers: config.brokers.clone(), meaning: class.meaning, said: detail }
 }
 

@@ -159,6 +159,12 @@ impl Security {
         !self.secrets.is_empty() || !self.certificates.is_empty()
     }
 
+    /// Whether the relay's own key has a password, as far as its file says so.
+    pub(super) fn key_is_locked(&self) -> bool {
+        let key = self.certificates.iter().find(|(key, _)| *key == "kafka.tls_key_file");
+        key.is_some_and(|(_, path)| read_secret_file(path).is_ok_and(|pem| pem.contains("ENCRYPTED")))
+    }
+
     /// The files as they are now. The token's is not among them: librdkafka asks for it by itself.
     pub(super) fn watch(&self, now: Instant) -> Option<FileWatch> {
         let paths = self.secrets.iter().map(|(_, key, path)| (*key, path)).chain(self.certificates.iter().map(|(key, path)| (*key, path)));

@@ -81,13 +81,11 @@ fn a_missing_right_to_read_is_told() {
     let is_told = |check: &Value| check["verdict"] == "warn" && check["cure"].as_str().is_some_and(|cure| cure.starts_with("grant READ"));
     assert!(told.len() == 1 && is_told(&told[0]), "{told:#?}");
 
-    // So that something is in doubt after the kill.
+    // So that something is in doubt after the kill, and there is something to read.
     let event = json!({"type": "t", "source_type": "user", "source_id": "s"});
+    Relay::builder().kafka(&kafka.bootstrap(), &topic).start().client().post_json("/v1/events?ack=kafka", &event).expect(200);
     let _ = operate(&socket, &["pause"]);
     relay.client().post_json("/v1/events", &event).expect(202);
-    // And something to read: of an empty topic nobody needs to know.
-    let other = Relay::builder().kafka(&kafka.bootstrap(), &topic).start();
-    other.client().post_json("/v1/events?ack=kafka", &event).expect(200);
     relay.restart();
     drained(&relay);
     let is_said = |line: &Value| line["level"] == "WARN" && line["why"].as_str().is_some_and(|why| why.contains("grant READ"));
