@@ -109,7 +109,7 @@ files() {
         [[ " $LIBRARIES " = *" $library "* ]] || die "the program needs $library, which the base need not have"
     done
     [ -z "$(find "$root" \( -name sh -o -name bash -o -name busybox \) -type f -print -quit)" ] || die "there is a shell"
-    [ -z "$(find "$root" -xdev -perm /6000 -print -quit)" ] || die "there is a setuid program"
+    [ -z "$(find "$root" -xdev -type f -perm /6000 -print -quit)" ] || die "there is a setuid program"
     expect "owner of the buffer's place" "$(stat -c %u:%g "$root/var/lib/dualstream")" 65532:65532
     expect "owner of the sockets' place" "$(stat -c %u:%g "$root/run/dualstream")" 65532:65532
     scripts/sbom.py --check "$root/usr/share/doc/dualstream/dualstream.cdx.json" || die "its bill of materials is wrong"
