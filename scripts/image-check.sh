@@ -2,8 +2,8 @@
 # image-check.sh: builds the image by the Dockerfile, without Docker, and tries it as a container runtime would run it.
 #
 # The bases are made here, of this machine's Rust and of Debian's packages, and handed in as the Dockerfile's arguments; nothing else is
-# changed. What stays in .cache/image (layers, packages) makes the next run fast; with QUICK=1 the compiler does not optimise, and the
-# size is not judged. Needs root, buildah, Rust, and what scripts/deps.sh fetches (Java, Kafka, Redis).
+# changed. What stays in .cache/image (layers and packages, at most 12 GB) makes the next run faster; with QUICK=1 the compiler does not
+# optimise, and the size is not judged. Needs root, buildah, Rust, and what scripts/deps.sh fetches (Java, Kafka, Redis).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -33,6 +33,8 @@ prerequisites() {
     # Two runs would take each other's layers away.
     exec 9>"$cache/lock"
     flock 9
+    # Each change of the source leaves a layer of about a gigabyte behind.
+    [ "$(du -sm "$cache" | cut -f 1)" -le 12000 ] || rm -rf "$cache/store" "$cache/run"
     printf '{"default": [{"type": "insecureAcceptAnything"}]}\n' >"$cache/policy.json"
     driver=overlay
     b info >/dev/null 2>&1 || driver=vfs
@@ -68,7 +70,7 @@ runtime_base() {
     for part in bin sbin lib lib64; do ln -s "usr/$part" "$root/$part"; done
     for package in "$cache"/packages/*.deb; do dpkg-deb --fsys-tarfile "$package" | tar -x -C "$root" --keep-directory-symlink; done
     cat "$root"/usr/share/ca-certificates/mozilla/*.crt >"$root/etc/ssl/certs/ca-certificates.crt"
-    printf 'root:x:0:0:root:/root:/sbin/nologin\nnonroot:x:65532:65532:nonroot:/nonexistent:/sbin/nologin\n' >"$root/etc/passwd"
+    printf 'root:x:0:0:root:/root:/sbin/nologin\nnonroot:x:65532:65532:nonroot:/:/sbin/nologin\n' >"$root/etc/passwd"
     printf 'root:x:0:\nnonroot:x:65532:\n' >"$root/etc/group"
     b umount "$c" >/dev/null
     b commit -q --rm --signature-policy "$cache/policy.json" "$c" "$runtime_image" >/dev/null
@@ -107,7 +109,7 @@ files() {
         [[ " $LIBRARIES " = *" $library "* ]] || die "the program needs $library, which the base need not have"
     done
     [ -z "$(find "$root" \( -name sh -o -name bash -o -name busybox \) -type f -print -quit)" ] || die "there is a shell"
-    [ -z "$(find "$root" -xdev -perm /6000 -print -quit)" ] || die "there is a setuid program"
+    [ -z "$(find "$root" -xdev -type f -perm /6000 -print -quit)" ] || die "there is a setuid program"
     expect "owner of the buffer's place" "$(stat -c %u:%g "$root/var/lib/dualstream")" 65532:65532
     expect "owner of the sockets' place" "$(stat -c %u:%g "$root/run/dualstream")" 65532:65532
     scripts/sbom.py --check "$root/usr/share/doc/dualstream/dualstream.cdx.json" || die "its bill of materials is wrong"

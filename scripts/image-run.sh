@@ -15,18 +15,20 @@ die() { printf 'image-check: %s\n' "$*" >&2; [ ! -s "$dir/relay.log" ] || tail -
 say() { printf 'image-check: %s\n' "$*"; }
 expect() { [ "$2" = "$3" ] || die "$1: '$2', not '$3'"; }
 finish() {
+    # Bash tells of each that was killed.
+    exec 2>/dev/null
     [ -z "${started[*]}" ] || kill -9 "${started[@]}" 2>/dev/null || true
     wait || true
     rm -rf "$dir"
 }
 trap finish EXIT
 
-# until_true WHAT COMMAND...: waits for at most a minute and a half.
+# until_true WHAT COMMAND...: waits for at most two minutes.
 until_true() {
-    local what=$1 end=$((SECONDS + 90))
+    local what=$1 end=$((SECONDS + 120))
     shift
     until "$@"; do
-        [ "$SECONDS" -lt "$end" ] || die "$what: not within 90 s"
+        [ "$SECONDS" -lt "$end" ] || die "$what: not within 120 s"
         sleep 0.1
     done
 }
@@ -118,7 +120,7 @@ publish() {
     done
 }
 
-is_drained() { curl -sS http://127.0.0.1:7411/metrics | grep -q '^buffer_events 0\(\.0\)\?$'; }
+is_drained() { curl -sS http://127.0.0.1:7411/metrics | grep -q '^dualstream_buffer_events 0\(\.0\)\?$'; }
 # kafka_has COUNT: that many ids are in the topic's files, each once.
 kafka_has() { [ "$(grep -aoh 'image-[0-9]*-' "$dir"/kafka/events-0/*.log | sort -u | wc -l)" = "$1" ]; }
 redis_told() { [ "$(grep -aoc 'image-[0-9]*-' "$dir/redis.log")" = "$1" ]; }

@@ -27,18 +27,23 @@ func TestOrphansJob(t *testing.T) {
 
 	log := filepath.Join(t.TempDir(), "log")
 	first := orphansJob(t, claim, nowhere, log)
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Log(said(t, log))
+		}
+	})
 	start(t, first)
 	until(t, "the Job at its work", func() bool { return strings.Contains(said(t, log), `"message":"ready"`) })
 	send(t, first, syscall.SIGTERM)
 	_ = first.Wait()
 	if code := first.ProcessState.ExitCode(); code != 5 {
-		t.Fatalf("stopped without Kafka it ends with %d, not 5, after which the Job would not try again: %s", code, said(t, log))
+		t.Fatalf("stopped without Kafka it ends with %d, not 5, after which the Job would not try again", code)
 	}
 
 	gone.kafka = kafka(t)
 	second := orphansJob(t, claim, gone.kafka, log)
 	if err := second.Run(); err != nil {
-		t.Fatalf("%v: %s", err, said(t, log))
+		t.Fatal(err)
 	}
 	all(t, gone, end.accepted, 300)
 }
