@@ -45,7 +45,7 @@ func TestMistakesAreRefused(t *testing.T) {
 		{"storage.type=hostPath", []string{"storage", "type"}},
 		{"config.buffer.max_byte=1GiB", []string{"max_byte"}},
 		{"config.bufer.max_bytes=1GiB", []string{"bufer"}},
-		{"config.kafka.delivery=exactly-once", []string{"delivery"}},
+		{"config.kafka.delivery=at-most-once", []string{"delivery"}},
 		{"imag.tag=1", []string{"imag"}},
 		{"image.digest=sha256:1", []string{"digest"}},
 		{"probes.liveness.failureThreshold=1", []string{"failureThreshold"}},
