@@ -56,6 +56,8 @@ pub struct Book {
     looks: bool,
     /// Found by a look of a life that had sent nothing: nobody is notified.
     pub found_before: BTreeSet<u64>,
+    /// Dead letters that may have been appended again, under seqs that nobody was told.
+    pub retried_unseen: BTreeSet<u64>,
     /// Seqs that became dead letters.
     pub dead: BTreeMap<u64, u64>,
     /// Events whose letters somebody removed, or began to.
@@ -153,6 +155,17 @@ impl Book {
             } else if posted.answer == Answer::None && posted.unheard == 0 {
                 posted.answer = Answer::Refused;
             }
+        }
+    }
+
+    /// Dead letters were appended again, in this order, or some of them.
+    pub fn retried(&mut self, numbers: &[u64], seqs: Option<(u64, u64)>) {
+        match seqs {
+            Some((first, last)) if last - first + 1 == numbers.len() as u64 => {
+                (first..).zip(numbers).for_each(|(seq, number)| self.seen(seq, *number))
+            }
+            // Which of them have which seqs is seen when they are sent, if they are.
+            _ => self.retried_unseen.extend(numbers),
         }
     }
 

@@ -173,6 +173,12 @@ impl Relay {
     pub fn retry(&mut self, book: &mut Book) {
         self.keep(book);
         let Self { letters, committer, gauges, waiting, .. } = self;
+        let mut numbers = Vec::new();
+        let listed = letters.list(0, &mut |letter| {
+            numbers.extend(letter.event().map(|event| book.recognise(&event)));
+            true
+        });
+        assert!(listed.is_ok(), "the dead letters cannot be listed: {listed:?}");
         let mut wait = |mut append: dualstream::buffer::dead_letters::Appending<'_>| loop {
             if let Poll::Ready(answer) = append.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
                 return answer.map_err(dualstream::buffer::DeadLetterError::NotTaken);
@@ -188,6 +194,7 @@ impl Relay {
         let retried = letters.retry_by(&dualstream::buffer::purge::Selection::default(), false, &mut wait);
         let is_expected = matches!(retried, Ok(_) | Err(dualstream::buffer::DeadLetterError::NotTaken(_)));
         assert!(is_expected, "a retry of dead letters fails: {retried:?}");
+        book.retried(&numbers, retried.ok().and_then(|retried| Some((retried.first_seq?, retried.last_seq?))));
     }
 
     /// No more appends; the committer ends.
