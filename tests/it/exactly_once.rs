@@ -170,10 +170,10 @@ fn a_quota_is_lived_with() {
     let relay = exactly_once(builder, &cursors(&kafka)).start();
     // Of one transaction, and more than the quota lets through in its 15 s.
     let padded = |n: u32| json!({"type": "t", "source_type": "user", "source_id": n.to_string(), "payload": "x".repeat(18_000)});
-    relay.client().post_json("/v1/events", &json!((0..220).map(padded).collect::<Vec<_>>())).expect(202);
+    relay.client().post_json("/v1/events", &json!((0..300).map(padded).collect::<Vec<_>>())).expect(202);
     drained(&relay);
     assert!(relay.metric("drain_retries_total") > 0.0, "no transaction was too large");
-    assert_eq!(seqs_once(&read_topic(&kafka.bootstrap(), &topic)).len(), 220);
+    assert_eq!(seqs_once(&read_topic(&kafka.bootstrap(), &topic)).len(), 300);
     assert_eq!(relay.stop(SOON), 0);
 }
 
