@@ -162,7 +162,9 @@ impl Book {
     pub fn retried(&mut self, numbers: &[u64], seqs: Option<(u64, u64)>) {
         match seqs {
             Some((first, last)) if last - first + 1 == numbers.len() as u64 => {
-                (first..).zip(numbers).for_each(|(seq, number)| self.seen(seq, *number))
+                for (seq, number) in (first..).zip(numbers) {
+                    self.seen(seq, *number);
+                }
             }
             // Which of them have which seqs is seen when they are sent, if they are.
             _ => self.retried_unseen.extend(numbers),
