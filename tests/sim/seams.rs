@@ -195,6 +195,7 @@ pub struct Handle(Shared);
 impl Sink for Handle {
     fn send(&mut self, event: &EventRef<'_>, seq: Seq, accepted_ms: u64) -> SendOutcome {
         let mut world = look(&self.0);
+        assert!(!world.stop.paused(), "seq {seq} is sent although an operator has paused the drain");
         let number = world.book.recognise(event);
         world.book.sending(seq.0, number);
         let fault = world.style.fault;
