@@ -77,6 +77,14 @@ impl Feed {
         self.lease.as_ref().filter(|lease| lease.index < lease.frame.count).map(Lease::decode).transpose()
     }
 
+    /// The next event that Kafka does not have; `None` when there is none up to `last`.
+    pub(super) fn next_up_to<S: Source>(&mut self, source: &mut S, last: Seq) -> Result<Option<Next<'_>>, FeedError> {
+        if !self.seek(source)? {
+            return Ok(None);
+        }
+        Ok(self.current()?.filter(|next| next.seq <= last))
+    }
+
     /// Moves past the event at the cursor, whose record is `len` bytes long.
     pub(super) fn advance(&mut self, len: usize) {
         if let Some(lease) = &mut self.lease {

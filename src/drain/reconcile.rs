@@ -171,14 +171,9 @@ impl<S: Source, F: SinkFactory, C: Clock> Drain<S, F, C> {
         let mut by_seq: HashMap<Seq, Found> = found.into_iter().map(|found| (found.seq, found)).collect();
         let (mut feed, mut booked) = (Feed::default(), 0);
         let walked = loop {
-            match feed.seek(&mut self.source) {
-                Ok(true) => {}
-                Ok(false) => break Ok(()),
-                Err(error) => break Err(error),
-            }
-            let next = match feed.current() {
-                Ok(Some(next)) if next.seq <= last => next,
-                Ok(_) => break Ok(()),
+            let next = match feed.next_up_to(&mut self.source, last) {
+                Ok(Some(next)) => next,
+                Ok(None) => break Ok(()),
                 Err(error) => break Err(error),
             };
             let same = |found: &Found| {

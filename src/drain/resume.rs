@@ -185,14 +185,9 @@ impl<S: Source, F: SinkFactory, C: Clock> Drain<S, F, C> {
         let places: HashMap<Seq, Place> = std::mem::take(&mut self.line.unsettled).into_iter().collect();
         let (mut feed, mut booked) = (Feed::default(), 0);
         let walked = loop {
-            match feed.seek(&mut self.source) {
-                Ok(true) => {}
-                Ok(false) => break Ok(()),
-                Err(error) => break Err(error),
-            }
-            let next = match feed.current() {
-                Ok(Some(next)) if next.seq <= last => next,
-                Ok(_) => break Ok(()),
+            let next = match feed.next_up_to(&mut self.source, last) {
+                Ok(Some(next)) => next,
+                Ok(None) => break Ok(()),
                 Err(error) => break Err(error),
             };
             booked += self.source.ack(&[next.seq]) as u64;

@@ -179,7 +179,8 @@ impl<H: Transactions, C: Clock> Transactional<H, C> {
     fn advance(&mut self, reports: &mut Vec<Report>) {
         loop {
             self.phase = match self.phase {
-                Phase::Open { since } if self.clock.now().saturating_duration_since(since) >= self.interval => {
+                // An empty one stays open: there is no event that its cursor could name.
+                Phase::Open { since } if !self.sent.is_empty() && self.clock.now().saturating_duration_since(since) >= self.interval => {
                     Phase::Closing { cursor_sent: false }
                 }
                 Phase::Closing { cursor_sent: false } => match self.handle.send_cursor(&self.newest) {

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::{
     crash::{Trial, rounds},
+    fire::drained,
     support::{
         command::dualstream,
         consume::{Record, read_topic},
@@ -43,15 +44,6 @@ fn plan() -> Plan {
 
 fn event(id: &str, source: &str) -> Value {
     json!({"id": id, "type": "t", "source_type": "user", "source_id": source})
-}
-
-#[track_caller]
-fn drained(relay: &Relay) {
-    wait::until_ok("an empty buffer", SOON, || {
-        let status = relay.status();
-        if status["buffer"]["ledger"]["backlog"] == 0 { Ok(()) } else { Err(status["drain"].to_string()) }
-    });
-    assert_eq!(relay.status()["health"]["conservation_error"], 0);
 }
 
 /// The seqs of all records; none twice.

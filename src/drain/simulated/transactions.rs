@@ -66,6 +66,8 @@ impl World {
         let coordinator = self.coordinator();
         let moved = coordinator.open_cursor.take();
         assert!(moved.is_some(), "committed without the cursor");
+        let seq = |cursor: &Option<Committed>| cursor.as_ref().map(|cursor| cursor.seq).unwrap_or_default();
+        assert!(seq(&moved) > seq(&coordinator.cursor), "the cursor goes from {:?} to {moved:?}", coordinator.cursor);
         coordinator.cursor = moved;
     }
 }

@@ -27,7 +27,7 @@ fn operate(socket: &str, words: &[&str]) -> String {
 
 /// Waits until everything is at its end and the books balance.
 #[track_caller]
-fn drained(relay: &Relay) {
+pub fn drained(relay: &Relay) {
     wait::until_ok("an empty buffer", SOON, || {
         let status = relay.status();
         if status["buffer"]["ledger"]["backlog"] == 0 { Ok(()) } else { Err(status["drain"].to_string()) }
