@@ -34,6 +34,7 @@ pub mod log;
 mod memory;
 pub mod offline;
 mod open;
+pub mod parked;
 #[cfg(test)]
 mod power_failure;
 pub mod purge;
@@ -63,6 +64,7 @@ pub use gauges::Gauges;
 pub use keeper::Keeper;
 pub use log::cipher::Keyring;
 pub use open::{Buffer, Closer, keyring};
+pub use parked::{ParkError, ParkedEvent, ParkedTopic, ParkedUsage};
 pub use purge::Purger;
 pub use reader::{Leased, Reader, ReaderWaker};
 pub use stats::BufferSnapshot;

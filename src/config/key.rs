@@ -2,7 +2,7 @@
 
 use super::Config;
 use super::given::Given;
-use super::kind::{Kind, Only};
+use super::kind::Kind;
 
 /// A key that can be set, and everything known about it.
 pub struct Key {
@@ -21,11 +21,6 @@ impl Key {
         get_mut: fn(&mut Config) -> &mut K::Value,
     ) -> Self {
         Self { name, doc: one_line(doc), setting: Box::new(Field { kind, get, get_mut }) }
-    }
-
-    /// A key that has one possible value in this version, and so no field.
-    pub(super) fn only(name: &'static str, doc: &[&str], value: &'static str) -> Self {
-        Self { name, doc: one_line(doc), setting: Box::new(Only(value)) }
     }
 
     /// `section.name`
@@ -104,20 +99,6 @@ impl<K: Kind> Setting for Field<K> {
     }
 }
 
-impl Setting for Only {
-    fn set(&self, given: &Given, _: &mut Config) -> Result<(), String> {
-        self.read(given)
-    }
-
-    fn show(&self, _: &Config) -> String {
-        Kind::show(self, &())
-    }
-
-    fn allowed(&self) -> String {
-        Kind::allowed(self)
-    }
-}
-
 /// Joins the lines of a doc comment.
 fn one_line(doc: &[&str]) -> String {
     doc.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ")
@@ -125,14 +106,13 @@ fn one_line(doc: &[&str]) -> String {
 
 /// Defines a section: the struct that the stages read, its defaults, and its keys, from one definition per key.
 ///
-/// Each key is `/// doc`, `name: type = default, kind;`. After `only`, a key is `/// doc`, `name = "value";`: it has no field.
+/// Each key is `/// doc`, `name: type = default, kind;`.
 macro_rules! section {
     (
         $(#[doc = $about:literal])+
         pub struct $name:ident in $section:ident {
             $( $(#[doc = $doc:literal])+ $field:ident: $type:ty = $default:expr, $kind:expr; )+
         }
-        $( only { $( $(#[doc = $only_doc:literal])+ $only:ident = $value:literal; )+ } )?
     ) => {
         $(#[doc = $about])+
         #[derive(Clone, PartialEq)]
@@ -169,11 +149,6 @@ macro_rules! section {
                         |config| &config.$section.$field,
                         |config| &mut config.$section.$field,
                     ), )+
-                    $( $( $crate::config::key::Key::only(
-                        concat!(stringify!($section), ".", stringify!($only)),
-                        &[$($only_doc),+],
-                        $value,
-                    ), )+ )?
                 ]
             }
         }

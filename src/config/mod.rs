@@ -38,8 +38,8 @@ pub use problem::{Problem, Problems};
 pub use reference::{reference_markdown, reference_toml};
 pub use secret_file::{file_fingerprint, read_secret_file};
 pub use section::{
-    AckLevel, BufferConfig, Compression, Delivery, IngestConfig, KafkaConfig, LogConfig, LogFormat, NotifyMode, OnRejected, OpsConfig,
-    RecordFormat, Recovery, RedisConfig, SaslMechanism, ShutdownConfig, WhenFull,
+    AckLevel, BufferConfig, Compression, Delivery, IngestConfig, KafkaConfig, LogConfig, LogFormat, NotifyMode, OnBlocked, OnRejected,
+    OpsConfig, RecordFormat, Recovery, RedisConfig, SaslMechanism, ShutdownConfig, WhenFull,
 };
 pub use template::{Placeholder, Template, TemplateError, topic_name_problem};
 

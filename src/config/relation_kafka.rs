@@ -2,7 +2,7 @@
 
 use super::problem::Problem;
 use super::relation::Judge;
-use super::section::{KafkaConfig, SaslMechanism};
+use super::section::{Delivery, KafkaConfig, OnBlocked, SaslMechanism};
 
 /// Properties of librdkafka that say the same as a key, and the key.
 const SAME: [(&str, &str); 11] = [
@@ -26,8 +26,19 @@ pub(super) fn check(judge: &Judge<'_>) -> Vec<Problem> {
         .into_iter()
         .flatten()
         .chain(given_twice(judge, kafka))
+        .chain(parking(judge, kafka))
         .chain(compression(judge, kafka))
         .collect()
+}
+
+/// What is parked is delivered after what was sent later: a cursor that says how far this relay has come cannot tell of it.
+fn parking(judge: &Judge<'_>, kafka: &KafkaConfig) -> Option<Problem> {
+    let [on_blocked, delivery] = ["kafka.on_blocked", "kafka.delivery"];
+    let both = kafka.on_blocked == OnBlocked::Park && kafka.delivery == Delivery::ExactlyOnce;
+    judge.problem(&[on_blocked, delivery], both, || {
+        let (parks, once) = (judge.told(on_blocked), judge.told(delivery));
+        format!("{parks}, but {once}; allowed: \"wait\" with exactly-once, since its cursor counts events in their order")
+    })
 }
 
 /// The first file of TLS that is given.

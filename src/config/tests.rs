@@ -158,7 +158,7 @@ fn mistakes_in_the_file() {
             "[kafka]\ndelivery = \"once\"\non_blocked = \"skip\"",
             &[
                 "relay.toml:2:12: kafka.delivery is \"once\", which is not supported; allowed: \"at-least-once\" or \"exactly-once\"",
-                "relay.toml:3:14: kafka.on_blocked is \"skip\", which is not supported; allowed: \"wait\" (the only value of this version)",
+                "relay.toml:3:14: kafka.on_blocked is \"skip\", which is not supported; allowed: \"wait\" or \"park\"",
             ],
         ),
         (
@@ -325,6 +325,15 @@ fn unreadable_files() {
     assert!(case.problems()[0].starts_with("relay.toml: the file cannot be read: "));
     case.sources.file = Some(case.dir.path().join("absent.toml"));
     assert!(case.problems()[0].starts_with("absent.toml: the file cannot be read: No such file"));
+}
+
+// Goal: what would break a promise when both are asked for is told at start.
+#[test]
+fn parking_is_not_for_exactly_once() {
+    let both = "[kafka]\ntopic = \"e.{type}\"\non_blocked = \"park\"\ndelivery = \"exactly-once\"\n";
+    let problems = Case::new(both, &[], &[]).problems();
+    assert!(problems.len() == 1 && problems[0].contains("kafka.delivery is \"exactly-once\""), "{problems:#?}");
+    let _ = Case::new(&both.replace("exactly", "at-least"), &[], &[]).config();
 }
 
 // Goal: TLS and SASL settings that would silently do nothing, or lack their partner, are told at start.

@@ -51,7 +51,7 @@ pub use kafka::{
 pub use reconcile::{Found, Tail, Wanted, key_print};
 pub use resume::{Committed, KeepGoing, Known};
 pub use sink::{Purge, Refusal, Report, SendOutcome, Sink, SinkFactory};
-pub use source::Source;
+pub use source::{ParkedSource, Source};
 pub use stats::{DrainState, DrainStats, RETRY_REASONS};
 pub use stop::{DrainReport, DrainStop};
 pub use transactional::{Progress, Size, Transactional, Transactions};

@@ -1,6 +1,6 @@
 //! The seam between the drain's loop and the buffer: [`Reader`] in the product, memory in the tests.
 
-use crate::buffer::{DeadLetter, DeadLetterError, Leased, ReadError, Reader};
+use crate::buffer::{DeadLetter, DeadLetterError, Leased, ParkError, ParkedEvent, ReadError, Reader};
 use crate::event::{Place, Seq};
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,6 +39,41 @@ pub trait Source {
     fn stopped_clean(&self) -> bool {
         true
     }
+    /// Whether any topic is parked: as long as not, nobody has to know the topics of events.
+    fn parks(&self) -> bool {
+        false
+    }
+    /// Whether events of this topic are parked instead of being sent.
+    fn is_parked(&self, _topic: &str) -> bool {
+        false
+    }
+    /// From now on events of this topic are parked, until [`ParkedSource::release`]; `false` when no further topic can be.
+    fn park_topic(&mut self, _topic: &str) -> bool {
+        false
+    }
+    /// Parks events of one topic, in seq order, durably: all of them, or none. They have left the log then.
+    fn park(&mut self, _topic: &str, events: &[ParkedEvent]) -> Result<(), ParkError> {
+        debug_assert!(events.is_empty(), "this source parks nothing");
+        Ok(())
+    }
+    /// Whether everything that is parked has to be sent before anything else: it was parked under another `kafka.topic`, so that nobody
+    /// can tell which of its topics are those of today.
+    fn parked_come_first(&self) -> bool {
+        false
+    }
+}
+
+/// What is parked, a topic at a time: in seq order within each.
+pub trait ParkedSource: Source {
+    /// The parked topics, those for which nothing is kept (any more) included.
+    fn topics(&self) -> Vec<Arc<str>>;
+    /// Goes on with this topic, from the first event that is not at its end.
+    fn turn_to(&mut self, topic: &Arc<str>);
+    /// Ends the parking of the topic that it is turned to, if everything parked is at its end: its events are sent again as they come. Atomic
+    /// against [`Source::park`] and [`Source::is_parked`].
+    fn release(&mut self) -> bool;
+    /// Writes down, without waiting, how far it has come, as far as the cursor on disk allows.
+    fn keep_books(&mut self);
 }
 
 impl Source for Reader {

@@ -25,27 +25,6 @@ impl<T: Copy + PartialEq> Kind for OneOf<T> {
     }
 }
 
-/// The one word that this version has, where later versions have more: accepted, so that a config can say what it relies on.
-#[derive(Clone, Copy)]
-pub(in crate::config) struct Only(pub(in crate::config) &'static str);
-
-impl Kind for Only {
-    type Value = ();
-
-    fn read(&self, given: &Given) -> Result<(), String> {
-        let text = given.text()?;
-        if text == self.0 { Ok(()) } else { Err(format!("{}, which is not supported", Value::Text(text.to_owned()).show())) }
-    }
-
-    fn show(&self, (): &()) -> String {
-        format!("{:?}", self.0)
-    }
-
-    fn allowed(&self) -> String {
-        words(&[self.0])
-    }
-}
-
 /// `true` or `false`.
 #[derive(Clone, Copy)]
 pub(in crate::config) struct Switch;
@@ -91,8 +70,5 @@ mod tests {
         assert_eq!(loose(&kind, "JSON").unwrap_err(), "\"JSON\", which is not supported");
         assert_eq!(kind.allowed(), "\"auto\", \"text\" or \"json\"");
         assert_eq!(kind.show(&1), "\"text\"");
-        assert!(loose(&Only("wait"), "wait").is_ok());
-        assert_eq!(loose(&Only("wait"), "skip").unwrap_err(), "\"skip\", which is not supported");
-        assert_eq!(Only("wait").allowed(), "\"wait\" (the only value of this version)");
     }
 }

@@ -11,7 +11,7 @@ mod wrap;
 use super::given::Given;
 
 pub(super) use address::Address;
-pub(super) use choice::{OneOf, Only, Switch};
+pub(super) use choice::{OneOf, Switch};
 pub(super) use collection::{Headers, Properties, UserIds};
 pub(super) use number::{Count, Mode, Size, Time};
 pub(super) use secret::RedisUrl;

@@ -37,6 +37,10 @@ section! {
         /// removed for good, and counted.
         dead_letters_full: WhenFull = WhenFull::Block, OneOf(&[("block", WhenFull::Block), ("drop-oldest", WhenFull::DropOldest)]);
 
+        /// Bytes of `max_bytes` set apart for parked events (`kafka.on_blocked = "park"`). `"auto"`: a quarter of it with `"park"`, none
+        /// otherwise. When they are full, the backlog waits behind the topic that is blocked.
+        parked_bytes: Option<u64> = None, OrAuto(Size { min: 64 << 10, max: 1 << 40 });
+
         /// Free space to leave on the volume for everybody else.
         min_free_bytes: u64 = 64 << 20, Size { min: 0, max: 1 << 50 };
 

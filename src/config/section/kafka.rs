@@ -103,6 +103,16 @@ pub enum OnRejected {
     Block,
 }
 
+/// What to do while Kafka refuses a topic in a way that waiting alone may not cure.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnBlocked {
+    /// Wait, with everything behind it.
+    #[default]
+    Wait,
+    /// Set the events of that topic aside, in order, and go on with the others.
+    Park,
+}
+
 section! {
     /// Kafka, for what must not be lost.
     pub struct KafkaConfig in kafka {
@@ -192,10 +202,11 @@ section! {
         /// What becomes of an event that Kafka will never take. `"dead-letter"`: it is set aside with the reason, and the rest goes on;
         /// `"block"`: everything waits behind it.
         on_rejected: OnRejected = OnRejected::DeadLetter, OneOf(&[("dead-letter", OnRejected::DeadLetter), ("block", OnRejected::Block)]);
-    }
-    only {
-        /// What happens while Kafka refuses what waiting alone may not cure (a missing topic, a revoked right): nothing is
-        /// skipped, the backlog waits.
-        on_blocked = "wait";
+
+        /// What happens while Kafka refuses a topic in a way that waiting alone may not cure: it is missing, its name is none, a right was
+        /// revoked. `"wait"`: the backlog waits behind it. `"park"`: the events of that topic are set aside on disk (`buffer.parked_bytes`), in
+        /// order, those of other topics go on, and the topic is tried again until it takes them. Nothing is skipped either way. Parking is of
+        /// use where `topic` is a template, and cannot be had with `exactly-once`.
+        on_blocked: OnBlocked = OnBlocked::Wait, OneOf(&[("wait", OnBlocked::Wait), ("park", OnBlocked::Park)]);
     }
 }

@@ -12,7 +12,7 @@ use super::key::{Key, section};
 
 pub use buffer::{BufferConfig, WhenFull};
 pub use ingest::{AckLevel, IngestConfig};
-pub use kafka::{Compression, Delivery, KafkaConfig, OnRejected, RecordFormat, Recovery, SaslMechanism};
+pub use kafka::{Compression, Delivery, KafkaConfig, OnBlocked, OnRejected, RecordFormat, Recovery, SaslMechanism};
 pub use log::{LogConfig, LogFormat};
 pub use ops::OpsConfig;
 pub use redis::{NotifyMode, RedisConfig};
