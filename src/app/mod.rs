@@ -133,10 +133,12 @@ impl App {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(AppError::Runtime)?;
         let topic = Template::parse(&config.kafka.topic, &[Placeholder::Type, Placeholder::SourceType]).map_err(AppError::Topic)?;
         let (ingest_stats, drain_stats) = (Arc::new(IngestStats::default()), Arc::new(DrainStats::default()));
+        let parked_stats = Arc::new(DrainStats::default());
         let (notify, queue) = Notify::build(&config.redis).map_err(AppError::Notify)?;
         let source = Arc::new(StatusSource::new(Handles {
             ingest: Arc::clone(&ingest_stats),
             drain: Arc::clone(&drain_stats),
+            parked: Arc::clone(&parked_stats),
             notify: notify.stats(),
             stall_after: config.ops.stall_after,
         }));

@@ -80,6 +80,7 @@ impl Gauges {
             quarantined: shared.meters.quarantined.get(),
             failed,
             full: waiters > 0 || (ready == 0 && room < shared.plan.segment_bytes / 8) || fill_events >= 1.0,
+            parked: super::ParkedUsage::default(),
             fsync_seconds: shared.meters.fsync_seconds.snapshot(),
             full_detail: Some(shared.full_detail()),
         }

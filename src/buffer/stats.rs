@@ -1,6 +1,6 @@
 //! What the buffer tells about itself.
 
-use super::FullDetail;
+use super::{FullDetail, ParkedUsage};
 use crate::lifecycle::{HistogramSnapshot, Ledger};
 use serde::Serialize;
 
@@ -47,6 +47,8 @@ pub struct BufferSnapshot {
     pub failed: Option<String>,
     /// Whether a write would have to wait for room now.
     pub full: bool,
+    /// Events of blocked topics that were set aside; part of the backlog.
+    pub parked: ParkedUsage,
     /// Duration of syncs.
     #[serde(skip)]
     pub fsync_seconds: HistogramSnapshot,

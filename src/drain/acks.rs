@@ -6,6 +6,7 @@
 
 use super::classify::{Class, Whereabouts, whereabouts};
 use super::inflight::{InFlight, Sent};
+use super::parking::is_about_one_topic;
 use super::sink::{Refusal, Report};
 use super::source::Source;
 use super::stats::DrainStats;
@@ -48,12 +49,13 @@ impl Acks {
         Self { stats, waiters, on_acked, seqs: Vec::new(), delivered: Vec::new() }
     }
 
-    /// Books a batch of reports and empties it.
+    /// Books a batch of reports and empties it. `blocked` is told of the events that came back because their topic takes none.
     pub(super) fn settle<S: Source>(
         &mut self,
         reports: &mut Vec<Report>,
         inflight: &mut InFlight,
         source: &mut S,
+        blocked: &mut dyn FnMut(&EventRef<'_>),
         now: Instant,
         unix_ms: u64,
     ) -> Settled {
@@ -76,6 +78,11 @@ impl Acks {
                     waited |= whereabouts(code) == Whereabouts::Waited;
                     if class.disposition == Disposition::DeadLetter {
                         refused.push((seq, class));
+                    }
+                    if is_about_one_topic(class)
+                        && let Some(event) = sent.event()
+                    {
+                        blocked(&event);
                     }
                     if failure.as_ref().is_none_or(|worst| tells_more((class, sent.len()), (worst.class, failed_len))) {
                         failed_len = sent.len();

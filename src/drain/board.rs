@@ -87,6 +87,12 @@ impl Board {
         );
     }
 
+    /// Whatever was wrong does not concern this line any more.
+    pub(super) fn set_aside(&mut self) {
+        self.logged = None;
+        self.show(DrainState::Connecting);
+    }
+
     /// Whatever was wrong is over.
     pub(super) fn recovered(&mut self, now: Instant) {
         if let Some(logged) = self.logged.take() {

@@ -19,7 +19,7 @@ pub struct Class {
 }
 
 /// The reasons that may need somebody to act: the closed set of `drain_blocked{reason}`.
-pub const BLOCK_REASONS: [&str; 11] = [
+pub const BLOCK_REASONS: [&str; 14] = [
     "unknown_topic",
     "invalid_topic",
     "authorization",
@@ -31,6 +31,9 @@ pub const BLOCK_REASONS: [&str; 11] = [
     "dead_letters_full",
     "dead_letters_failed",
     "another_relay",
+    "parked_full",
+    "parked_failed",
+    "parked_first",
 ];
 
 /// What blocks when an event that Kafka will never take must not become a dead letter (`kafka.on_rejected = "block"`).
@@ -73,6 +76,27 @@ pub(super) const ANOTHER_RELAY: Class = Class {
     reason: "another_relay",
     meaning: "somebody else has delivered other events under this relay's id: a relay on a copy of this buffer directory, or this directory was \
               restored from a backup; nothing is sent until that is put right (docs/runbook.md, Another relay) and this relay is restarted",
+};
+
+/// There is no room for more parked events.
+pub(super) const PARKED_FULL: Class = Class {
+    disposition: Disposition::Block,
+    reason: "parked_full",
+    meaning: "a topic is blocked, and there is no room to park more of its events; mend the topic, or raise buffer.parked_bytes",
+};
+
+/// Events cannot be parked.
+pub(super) const PARKED_FAILED: Class = Class {
+    disposition: Disposition::Block,
+    reason: "parked_failed",
+    meaning: "a topic is blocked, and its events cannot be parked; check the buffer's volume",
+};
+
+/// What is parked was parked under another `kafka.topic`.
+pub(super) const PARKED_FIRST: Class = Class {
+    disposition: Disposition::Block,
+    reason: "parked_first",
+    meaning: "kafka.topic was changed while events were parked: they are sent before all others, so that order is kept; mend their topics, or purge them",
 };
 
 /// A stored record does not decode although its checksum is right.
@@ -269,7 +293,17 @@ mod tests {
     // Goal: every reason that reaches a metric is from the closed sets that its documentation names.
     #[test]
     fn reasons_are_a_closed_set() {
-        let own = [STALLED, UNREADABLE, MALFORMED, DEAD_LETTERS_FULL, DEAD_LETTERS_FAILED, ANOTHER_RELAY];
+        let own = [
+            STALLED,
+            UNREADABLE,
+            MALFORMED,
+            DEAD_LETTERS_FULL,
+            DEAD_LETTERS_FAILED,
+            ANOTHER_RELAY,
+            PARKED_FULL,
+            PARKED_FAILED,
+            PARKED_FIRST,
+        ];
         for class in (-200..=130).filter_map(code).map(classify).chain(own) {
             let set: &[&str] = match class.disposition {
                 Disposition::Block => &BLOCK_REASONS,

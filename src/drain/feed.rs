@@ -1,7 +1,7 @@
 //! What to send next: a cursor over the frames that the buffer leases. Skips events that Kafka already has.
 
 use super::source::Source;
-use crate::buffer::{Leased, ReadError};
+use crate::buffer::{Leased, ParkedEvent, ReadError};
 use crate::event::{EventRef, RecordError, Records, Seq};
 use bytes::Bytes;
 
@@ -95,6 +95,14 @@ impl Feed {
     /// Forgets the lease, before the source is rewound.
     pub(super) fn clear(&mut self) {
         self.lease = None;
+    }
+}
+
+impl Next<'_> {
+    /// The event as it is parked.
+    pub(super) fn to_park(&self) -> ParkedEvent {
+        let record = self.payload.slice(self.offset..self.offset + self.len);
+        ParkedEvent { seq: self.seq.0, accepted_ms: self.accepted_ms, record }
     }
 }
 

@@ -21,8 +21,12 @@ use crate::event::Seq;
 impl<S: Source, F: SinkFactory, C: Clock> Drain<S, F, C> {
     /// The line was stopped and collected: what to do before the next handle.
     pub(super) fn after_stop(&mut self, refusal: &Refusal) {
+        if self.set_aside(refusal) {
+            return;
+        }
         let suspects = Suspects::of(&self.line.refused);
-        match suspects.filter(|_| refusal.class.disposition == Disposition::DeadLetter && self.on_rejected == OnRejected::DeadLetter) {
+        match suspects.filter(|_| refusal.class.disposition == Disposition::DeadLetter && self.policy.on_rejected == OnRejected::DeadLetter)
+        {
             Some(suspects) => self.search(&suspects, refusal),
             None => self.back_off(refusal),
         }

@@ -11,19 +11,28 @@
 //!
 //! An event that Kafka will never take ([`crate::error::Disposition::DeadLetter`], an allow-list of codes) is found among its neighbours
 //! (`isolate.rs`), kept by the buffer as a dead letter, and the rest goes on; with `kafka.on_rejected = "block"` the line waits instead.
+//!
+//! With `kafka.on_blocked = "park"` the events of a topic that Kafka refuses leave the log for a place of their own (`parking.rs`), and a second line, the
+//! same loop with a handle and a thread of its own, sends them when the topic takes events again (`parked_line.rs`). Per topic: first what is parked, then what
+//! is in the log.
 
 mod acks;
 mod board;
 mod classify;
 mod clock;
 mod feed;
+mod fill;
 mod give_up;
 mod inflight;
 mod isolate;
 mod kafka;
+mod parked_line;
+mod parking;
 mod reconcile;
+mod resting;
 mod resume;
 mod run;
+mod set_aside;
 mod sink;
 mod source;
 mod standstill;
@@ -37,7 +46,7 @@ mod window;
 mod simulated;
 
 use crate::buffer::Reader;
-use crate::config::{KafkaConfig, OnRejected};
+use crate::config::{KafkaConfig, OnBlocked, OnRejected};
 use crate::lifecycle::{AckWaiters, Heartbeat};
 use std::sync::Arc;
 
@@ -48,7 +57,9 @@ pub use kafka::{
     BuildError, CursorFacts, KafkaFactory, KafkaFacts, KafkaHandle, KafkaSink, ProbeError, Unusable, check_properties, probe,
     producer_settings,
 };
+pub use parking::Blocked;
 pub use reconcile::{Found, Tail, Wanted, key_print};
+pub use resting::RestingTopic;
 pub use resume::{Committed, KeepGoing, Known};
 pub use sink::{Purge, Refusal, Report, SendOutcome, Sink, SinkFactory};
 pub use source::{ParkedSource, Source};
@@ -79,8 +90,17 @@ pub struct Drain<S: Source = Reader, F: SinkFactory = KafkaFactory, C: Clock = S
     stats: Arc<DrainStats>,
     stop: DrainStop,
     heartbeat: Option<Heartbeat>,
-    on_rejected: OnRejected,
+    policy: Policy,
     line: run::Line,
+}
+
+/// What to do about what Kafka refuses for longer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Policy {
+    /// An event for what it is.
+    pub on_rejected: OnRejected,
+    /// A topic.
+    pub on_blocked: Blocked,
 }
 
 impl Drain {
@@ -90,6 +110,20 @@ impl Drain {
     /// [`BuildError`] for settings that can never work.
     pub fn build(config: &KafkaConfig, relay_id: &str, reader: Reader, handles: DrainHandles) -> Result<Self, BuildError> {
         let factory = KafkaFactory::build(config, relay_id, &handles.stats.topic_limit)?;
-        Ok(Self::assemble(reader, factory, SystemClock, handles, config.on_rejected, fastrand::Rng::new()))
+        let on_blocked = if config.on_blocked == OnBlocked::Park { Blocked::Park } else { Blocked::Wait };
+        let policy = Policy { on_rejected: config.on_rejected, on_blocked };
+        Ok(Self::assemble(reader, factory, SystemClock, handles, policy, fastrand::Rng::new()))
+    }
+}
+
+impl<S: ParkedSource> Drain<S> {
+    /// The line that sends what is parked; run it with [`Drain::run_parked`]. It has no handle while nothing is parked.
+    ///
+    /// # Errors
+    /// [`BuildError`] for settings that can never work.
+    pub fn build_parked(config: &KafkaConfig, relay_id: &str, source: S, handles: DrainHandles) -> Result<Self, BuildError> {
+        let factory = KafkaFactory::without_handle(config, relay_id, &handles.stats.topic_limit)?;
+        let policy = Policy { on_rejected: config.on_rejected, on_blocked: Blocked::Rest };
+        Ok(Self::assemble(source, factory, SystemClock, handles, policy, fastrand::Rng::new()))
     }
 }

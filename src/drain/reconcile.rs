@@ -198,7 +198,7 @@ impl<S: Source, F: SinkFactory, C: Clock> Drain<S, F, C> {
 #[cfg(test)]
 mod tests {
     use super::super::clock::SystemClock;
-    use super::super::{DrainHandles, KafkaSink};
+    use super::super::{DrainHandles, KafkaSink, Policy};
     use super::*;
     use crate::buffer::{DeadLetter, DeadLetterError, Leased, ReadError};
     use crate::config::OnRejected;
@@ -304,7 +304,14 @@ mod tests {
             stop: super::super::DrainStop::default(),
             heartbeat: None,
         };
-        let mut drain = Drain::assemble(source, Log { answer }, SystemClock, handles, OnRejected::Block, fastrand::Rng::with_seed(1));
+        let mut drain = Drain::assemble(
+            source,
+            Log { answer },
+            SystemClock,
+            handles,
+            Policy { on_rejected: OnRejected::Block, ..Policy::default() },
+            fastrand::Rng::with_seed(1),
+        );
         drain.reconcile();
         (drain.source, stats.acked.get())
     }

@@ -6,39 +6,43 @@
 //!    │         ▼
 //! BACK OFF ◀─ QUIESCE   collect every report that may still come, give the handle away, rewind the buffer
 //!    ▲         │ events were refused for what they are
-//!    └──── ISOLATE       CONNECT and SEND in rounds, until the culprits are dead letters (`give_up.rs`)
+//!    ├──── ISOLATE       CONNECT and SEND in rounds, until the culprits are dead letters (`give_up.rs`)
+//!    │         │ a topic was refused, and others may be taken
+//!    └──── SET ASIDE     its events are parked from now on, or it rests (`set_aside.rs`, `parked_line.rs`)
 //! ```
 //! Invariants: an event is booked only with a report; after a failure nothing later is sent before the failed event is sent again;
 //! an event that Kafka is known to have is not sent again (`reconcile.rs` looks where nobody knows); whatever goes wrong, the answer is to wait and
 //! send again, for ever.
 
-use super::acks::{Acks, Settled, describe};
+use super::acks::{Acks, Settled};
 use super::board::Board;
 use super::classify::{Class, STALLED};
 use super::clock::Clock;
 use super::feed::Feed;
-use super::inflight::{InFlight, Sent};
-use super::isolate::{Admission, Isolation};
+use super::fill::Filled;
+use super::inflight::InFlight;
+use super::isolate::Isolation;
+use super::parking::{Blocked, ParkBatch};
 use super::reconcile::Doubt;
-use super::sink::{Purge, Refusal, SendOutcome, Sink, SinkFactory};
+use super::set_aside::Turn;
+use super::sink::{Purge, Refusal, Sink, SinkFactory};
 use super::source::Source;
-use super::standstill::{Stop, StopKind, retry_label, stopped_state, unread, worse};
+use super::standstill::{Stop, StopKind, retry_label, stopped_state, worse};
 use super::stats::{DrainState, RETRY_REASONS};
 use super::stop::DrainReport;
 use super::watchdog::Watchdog;
 use super::window::Window;
-use super::{Drain, DrainHandles};
+use super::{Drain, DrainHandles, Policy};
 use crate::backoff::Backoff;
-use crate::config::OnRejected;
 use crate::error::Disposition;
-use crate::event::{Place, Seq};
+use crate::event::{EventRef, Place, Seq};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Events handed over between two looks at the reports.
-const BURST: usize = 512;
 /// How long to sleep when there is nothing to send and nothing on its way: also the longest that a stop goes unnoticed.
 const IDLE: Duration = Duration::from_millis(100);
+/// How long to sleep while events that are to be parked are collected.
+const COLLECT: Duration = Duration::from_millis(20);
 /// How long to wait for what is on its way before the handle is given up: a request to a dead broker ends after
 /// `socket.timeout.ms` (20 s).
 const QUIESCE: Duration = Duration::from_secs(25);
@@ -46,23 +50,11 @@ const QUIESCE: Duration = Duration::from_secs(25);
 const PURGED: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
-enum LineEnd {
+pub(super) enum LineEnd {
     Finished,
     /// Everything that was sent is in Kafka; go on with a new handle.
     Renew,
     Stopped(Stop),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Filled {
-    /// More can be sent at once.
-    Burst,
-    /// The window or the handle's queue is full.
-    Closed,
-    /// Everything durable was sent.
-    Empty,
-    /// Nothing is to be sent for now.
-    Paused,
 }
 
 /// What the loop keeps besides the seams.
@@ -70,7 +62,7 @@ enum Filled {
 pub(super) struct Line {
     pub(super) feed: Feed,
     pub(super) inflight: InFlight,
-    window: Window,
+    pub(super) window: Window,
     pub(super) acks: Acks,
     pub(super) board: Board,
     watchdog: Watchdog,
@@ -80,10 +72,10 @@ pub(super) struct Line {
     pub(super) rng: fastrand::Rng,
     reports: Vec<super::sink::Report>,
     /// When Kafka last acknowledged something, or had nothing to acknowledge.
-    last_progress: Instant,
+    pub(super) last_progress: Instant,
     /// Where the acknowledged frontier was when the line was stopped: until it moves, the trouble is not over, however much other
     /// partitions take.
-    stuck_at: Option<Seq>,
+    pub(super) stuck_at: Option<Seq>,
     /// The source was read further than what Kafka has: rewind it before sending again.
     pub(super) rewind: bool,
     /// Events that this handle brought back refused for what they are.
@@ -91,18 +83,26 @@ pub(super) struct Line {
     /// The search for the culprits, while there is one.
     pub(super) isolation: Option<Isolation>,
     /// Acknowledged events when the drain was told to finish.
-    acked_before: Option<u64>,
+    pub(super) acked_before: Option<u64>,
     /// Places of events of which the next look at Kafka's cursor tells whether they are there.
     pub(super) unsettled: Vec<(Seq, Place)>,
     /// A handle was readied: something may have been sent that nobody has booked.
     pub(super) begun: bool,
     /// What Kafka may have although no report says so.
     pub(super) doubt: Doubt,
+    /// Topics that this handle was refused, when others may be taken.
+    pub(super) blocked_topics: Vec<String>,
+    /// Events on their way out of the log.
+    pub(super) parking: ParkBatch,
+    /// The turn of a parked topic, where topics take turns.
+    pub(super) turn: Option<Turn>,
+    /// The topic of the event at hand; used again for each.
+    pub(super) topic: String,
 }
 
 impl<S: Source, F: SinkFactory, C: Clock> Drain<S, F, C> {
     /// Puts a drain together from its seams. `rng` decides only the jitter of delays.
-    pub fn assemble(source: S, factory: F, clock: C, handles: DrainHandles, on_rejected: OnRejected, rng: fastrand::Rng) -> Self {
+    pub fn assemble(source: S, factory: F, clock: C, handles: DrainHandles, policy: Policy, rng: fastrand::Rng) -> Self {
         let DrainHandles { stats, acks, on_acked, stop, heartbeat } = handles;
         let line = Line {
             feed: Feed::default(),
@@ -126,8 +126,12 @@ impl<S: Source, F: SinkFactory, C: Clock> Drain<S, F, C> {
             unsettled: Vec::new(),
             begun: false,
             doubt: Doubt::default(),
+            blocked_topics: Vec::new(),
+            parking: ParkBatch::default(),
+            turn: None,
+            topic: String::new(),
         };
-        Self { source, factory, clock, stats, stop, heartbeat, on_rejected, line }
+        Self { source, factory, clock, stats, stop, heartbeat, policy, line }
     }
 
     /// Drains until it is told to finish. Blocks: run it on a thread of its own.
@@ -154,19 +158,25 @@ impl<S: Source, F: SinkFactory, C: Clock> Drain<S, F, C> {
                 }
             }
         }
-        self.leave_doubt();
-        self.line.board.show(DrainState::Stopped);
-        let acked = self.stats.acked.get() - self.line.acked_before.unwrap_or_default();
-        let left = self.source.durable().0.saturating_sub(self.source.acked().0);
-        let report = DrainReport { acked, left, in_doubt: in_doubt as u64 };
+        let report = self.end(in_doubt);
         tracing::info!(acked = report.acked, left = report.left, in_doubt = report.in_doubt, "the drain has finished");
         report
     }
 
+    /// What there is to say at the end.
+    pub(super) fn end(&mut self, in_doubt: usize) -> DrainReport {
+        self.leave_doubt();
+        self.line.board.show(DrainState::Stopped);
+        let acked = self.stats.acked.get() - self.line.acked_before.unwrap_or_default();
+        let left = self.source.durable().0.saturating_sub(self.source.acked().0);
+        DrainReport { acked, left, in_doubt: in_doubt as u64 }
+    }
+
     /// A fresh handle and a rewound source; `None` when there is no time left to use them.
-    fn connect(&mut self) -> Option<F::Sink> {
+    pub(super) fn connect(&mut self) -> Option<F::Sink> {
         while !self.time_is_up() {
             self.line.refused.clear();
+            self.line.blocked_topics.clear();
             if std::mem::take(&mut self.line.rewind) {
                 self.source.rewind();
             }
@@ -186,16 +196,17 @@ impl<S: Source, F: SinkFactory, C: Clock> Drain<S, F, C> {
         if let Some(heartbeat) = &self.heartbeat {
             heartbeat.tick();
         }
-        let Some(finish) = self.stop.finishing() else { return false };
+        let turn_is_over = self.line.turn.as_ref().is_some_and(|turn| self.clock.now() >= turn.until);
+        let Some(finish) = self.stop.finishing() else { return turn_is_over };
         if self.line.acked_before.is_none() {
             self.line.acked_before = Some(self.stats.acked.get());
             self.line.passing.reset();
             self.line.blocked.reset();
         }
-        self.clock.now() >= finish.stop_sending
+        turn_is_over || self.clock.now() >= finish.stop_sending
     }
 
-    fn send_all(&mut self, sink: &mut F::Sink) -> LineEnd {
+    pub(super) fn send_all(&mut self, sink: &mut F::Sink) -> LineEnd {
         while !self.time_is_up() {
             if self.end_isolation() {
                 return LineEnd::Renew;
@@ -205,8 +216,8 @@ impl<S: Source, F: SinkFactory, C: Clock> Drain<S, F, C> {
                 return LineEnd::Stopped(Stop { kind: StopKind::CameBack, refusal });
             }
             // Asked before looking for events: told only afterwards, there may be some, or no pause any more.
-            let finishing = self.line.acked_before.is_some();
-            let filled = match self.fill(sink) {
+            let finishing = self.line.acked_before.is_some() || self.line.turn.is_some();
+            let filled = match self.fill(sink).and_then(|filled| self.park_what_is_due(finishing).map(|()| filled)) {
                 Ok(filled) => filled,
                 Err(stop) => return LineEnd::Stopped(stop),
             };
@@ -218,10 +229,11 @@ impl<S: Source, F: SinkFactory, C: Clock> Drain<S, F, C> {
             if let Some(stop) = self.collect(sink, patience) {
                 return LineEnd::Stopped(stop);
             }
-            let idle = self.line.inflight.span() == 0;
+            let idle = self.line.inflight.span() == 0 && self.line.parking.is_empty();
             self.show_health(sink, filled == Filled::Empty && idle);
             match filled {
-                Filled::Empty if !idle => self.source.wait(slice),
+                Filled::Empty if self.line.inflight.span() > 0 => self.source.wait(slice),
+                Filled::Empty if !idle => self.source.wait(COLLECT),
                 Filled::Empty if finishing => return LineEnd::Finished,
                 Filled::Empty => self.source.wait(IDLE),
                 Filled::Paused if idle && finishing => return LineEnd::Finished,
@@ -230,52 +242,6 @@ impl<S: Source, F: SinkFactory, C: Clock> Drain<S, F, C> {
             }
         }
         LineEnd::Finished
-    }
-
-    /// Hands over as much as fits, at most a burst.
-    fn fill(&mut self, sink: &mut F::Sink) -> Result<Filled, Stop> {
-        let Line { feed, inflight, window, last_progress, isolation, refused, .. } = &mut self.line;
-        let now = self.clock.now();
-        if inflight.span() == 0 {
-            *last_progress = now;
-        }
-        if self.stop.paused() {
-            return Ok(Filled::Paused);
-        }
-        for _ in 0..BURST {
-            if !window.admits(inflight.awaiting(), inflight.bytes(), inflight.span()) {
-                return Ok(Filled::Closed);
-            }
-            if !feed.seek(&mut self.source).map_err(|error| unread(&error))? {
-                return Ok(Filled::Empty);
-            }
-            let Some(next) = feed.current().map_err(|error| unread(&error))? else { return Ok(Filled::Empty) };
-            if let Some(isolation) = isolation
-                && isolation.admit(next.seq, inflight.awaiting()) == Admission::NextRound
-            {
-                return Ok(Filled::Closed);
-            }
-            let outcome = sink.send(&next.event, next.seq, next.accepted_ms);
-            if let (Some(isolation), false) = (isolation.as_mut(), outcome == SendOutcome::Full) {
-                isolation.tried(next.seq);
-            }
-            match outcome {
-                SendOutcome::Sent => {
-                    inflight.push(next.seq, Sent::new(next.payload.clone(), next.offset, next.len, now));
-                    let len = next.len;
-                    feed.advance(len);
-                }
-                SendOutcome::Full => return Ok(Filled::Closed),
-                SendOutcome::Refused(refusal) => {
-                    if refusal.class.disposition == Disposition::DeadLetter {
-                        refused.push((next.seq, refusal.class));
-                    }
-                    let detail = describe(next.seq, Some(&next.event), &refusal.detail);
-                    return Err(Stop { kind: StopKind::NotSent, refusal: Refusal { detail, ..refusal } });
-                }
-            }
-        }
-        Ok(Filled::Burst)
     }
 
     /// Books the reports that have come in; says whether they, or the handle, stop the line.
@@ -297,12 +263,20 @@ impl<S: Source, F: SinkFactory, C: Clock> Drain<S, F, C> {
 
     fn settle(&mut self, sink: &mut F::Sink, patience: Duration) -> Settled {
         sink.poll(patience, &mut self.line.reports);
-        let Line { acks, inflight, reports, .. } = &mut self.line;
+        let Line { acks, inflight, reports, blocked_topics, topic, .. } = &mut self.line;
         let (now, unix_ms) = (self.clock.now(), self.clock.unix_ms());
-        let settled = acks.settle(reports, inflight, &mut self.source, now, unix_ms);
+        let (waits, factory) = (self.policy.on_blocked == Blocked::Wait, &mut self.factory);
+        let mut blocked = |event: &EventRef<'_>| {
+            factory.topic_of(event, topic);
+            if !waits && !blocked_topics.contains(topic) {
+                blocked_topics.push(topic.clone());
+            }
+        };
+        let settled = acks.settle(reports, inflight, &mut self.source, &mut blocked, now, unix_ms);
         self.stats.inflight.set(self.line.inflight.awaiting() as u64);
         if settled.acked > 0 {
             self.line.last_progress = now;
+            self.line.window = Window::default();
         }
         if let Some((seq, place)) = sink.take_cursor() {
             self.source.mark_partition(&place.topic, place.partition, seq, place.offset);
@@ -339,7 +313,7 @@ impl<S: Source, F: SinkFactory, C: Clock> Drain<S, F, C> {
     }
 
     /// Collects every report that may still come. Returns the best explanation for the stop.
-    fn quiesce(&mut self, sink: &mut F::Sink, stop: Stop) -> Refusal {
+    pub(super) fn quiesce(&mut self, sink: &mut F::Sink, stop: Stop) -> Refusal {
         let Stop { kind, mut refusal } = stop;
         self.line.board.show(stopped_state(&refusal));
         let mut purge = match kind {
@@ -385,9 +359,11 @@ impl<S: Source, F: SinkFactory, C: Clock> Drain<S, F, C> {
     }
 
     /// After this, sending starts again at the first event that Kafka does not have.
-    fn forget_sent(&mut self) {
+    pub(super) fn forget_sent(&mut self) {
         self.line.inflight.clear();
         self.line.feed.clear();
+        // It is still in the log.
+        self.line.parking = ParkBatch::default();
         self.line.rewind = true;
         let frontier = self.source.acked();
         self.line.stuck_at = Some(frontier);
@@ -395,10 +371,10 @@ impl<S: Source, F: SinkFactory, C: Clock> Drain<S, F, C> {
     }
 
     /// Waits for the confirmation of what was sent; returns how many events stay in doubt.
-    fn confirm(&mut self, sink: &mut F::Sink) -> usize {
-        let Some(finish) = self.stop.finishing() else { return 0 };
+    pub(super) fn confirm(&mut self, sink: &mut F::Sink) -> usize {
+        let deadline = self.stop.finishing().map_or_else(|| self.clock.now() + QUIESCE, |finish| finish.deadline);
         sink.flush();
-        while self.line.inflight.awaiting() > 0 && self.clock.now() < finish.deadline {
+        while self.line.inflight.awaiting() > 0 && self.clock.now() < deadline {
             let settled = self.settle(sink, Duration::from_millis(5));
             if settled.failure.is_some() || sink.fatal().is_some() {
                 break;

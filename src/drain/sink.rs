@@ -115,6 +115,11 @@ pub trait SinkFactory {
     /// Later handles make batches of at most half the bytes: the brokers find them too large. Returns the new limit in bytes.
     fn halve_batches(&mut self) -> u64;
 
+    /// Writes the name of the topic that an event goes to, whether or not Kafka takes such a name.
+    fn topic_of(&mut self, _event: &EventRef<'_>, name: &mut String) {
+        name.clear();
+    }
+
     /// Whether [`Self::own_records`] is to be asked after an unclean stop.
     fn reconciles(&self) -> bool {
         false

@@ -72,8 +72,6 @@ pub trait ParkedSource: Source {
     /// Ends the parking of the topic that it is turned to, if everything parked is at its end: its events are sent again as they come. Atomic
     /// against [`Source::park`] and [`Source::is_parked`].
     fn release(&mut self) -> bool;
-    /// Writes down, without waiting, how far it has come, as far as the cursor on disk allows.
-    fn keep_books(&mut self);
 }
 
 impl Source for Reader {

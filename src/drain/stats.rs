@@ -1,6 +1,7 @@
 //! What the drain tells about itself.
 
 use super::classify::DEAD_REASONS;
+use super::resting::RestingTopic;
 use crate::lifecycle::{Counter, Gauge, Histogram, TopicLimit};
 use serde::Serialize;
 use std::sync::atomic::AtomicBool;
@@ -59,6 +60,8 @@ pub struct DrainStats {
     pub state: Mutex<DrainState>,
     /// The largest record that the topic takes, for whoever hands events in.
     pub topic_limit: Arc<TopicLimit>,
+    /// Parked topics that were refused when they were tried last; of the line that sends what is parked.
+    pub resting: Mutex<Vec<RestingTopic>>,
     /// The newest error, with Unix milliseconds.
     pub last_error: Mutex<Option<(u64, String)>>,
 }

@@ -28,13 +28,19 @@ pub struct DrainStop {
 struct Shared {
     /// So that the drain's loop pays one load while nobody asked.
     asked: AtomicBool,
-    paused: AtomicBool,
+    paused: Arc<AtomicBool>,
     finish: Mutex<Option<Finish>>,
     changed: Condvar,
     waker: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
 
 impl DrainStop {
+    /// Another one, for a line that ends after this one's: pausing either pauses both.
+    #[must_use]
+    pub fn beside(&self) -> Self {
+        Self { shared: Arc::new(Shared { paused: Arc::clone(&self.shared.paused), ..Shared::default() }) }
+    }
+
     /// What to call so that the drain notices at once; without it, it notices within 100 ms. The first one set stays.
     pub fn on_finish(&self, wake: impl Fn() + Send + Sync + 'static) {
         if self.shared.waker.set(Box::new(wake)).is_err() {

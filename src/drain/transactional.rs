@@ -318,3 +318,7 @@ impl<H: Transactions, C: Clock> Sink for Transactional<H, C> {
         self.handle.discard();
     }
 }
+
+#[cfg(test)]
+#[path = "transactional_tests.rs"]
+mod tests;

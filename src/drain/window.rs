@@ -25,6 +25,11 @@ impl Default for Window {
 }
 
 impl Window {
+    /// One event at a time.
+    pub(super) fn single() -> Self {
+        Self { events: 1, ..Self::default() }
+    }
+
     /// Whether one more event may be sent.
     pub(super) fn admits(&self, events: usize, bytes: usize, span: usize) -> bool {
         events < self.events && bytes < self.bytes && span < self.span

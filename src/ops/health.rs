@@ -9,6 +9,7 @@
 //!
 //! Invariant: Kafka or Redis down is never unready and never dead; the buffer is there for it.
 
+use super::status::BlockedTopic;
 use crate::buffer::BufferSnapshot;
 use crate::drain::DrainState;
 use serde::Serialize;
@@ -55,6 +56,8 @@ pub enum Degraded {
     DrainStalled,
     /// Kafka refuses in a way that waiting alone may not cure.
     DrainBlocked,
+    /// Kafka refuses a topic; its events are parked, others go on.
+    TopicParked,
     /// Redis does not answer.
     RedisDown,
     /// The volume forgets what was synced (tmpfs, overlay).
@@ -84,9 +87,10 @@ impl Unready {
 
 impl Degraded {
     /// Every cause: the closed label set of `dualstream_degraded{reason}`.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::DrainStalled,
         Self::DrainBlocked,
+        Self::TopicParked,
         Self::RedisDown,
         Self::NotDurable,
         Self::Quarantined,
@@ -99,6 +103,7 @@ impl Degraded {
         match self {
             Self::DrainStalled => "drain_stalled",
             Self::DrainBlocked => "drain_blocked",
+            Self::TopicParked => "topic_parked",
             Self::RedisDown => "redis_down",
             Self::NotDurable => "not_durable",
             Self::Quarantined => "quarantined",
@@ -159,6 +164,8 @@ pub struct Facts<'a> {
     pub buffer: Option<&'a BufferSnapshot>,
     /// What the drain is doing.
     pub drain: &'a DrainState,
+    /// Topics whose events are parked because Kafka refuses them.
+    pub blocked_topics: &'a [BlockedTopic],
     /// How long events have waited without any reaching an end.
     pub stalled_for: Duration,
     /// `ops.stall_after`.
@@ -228,6 +235,9 @@ fn degraded(facts: &Facts<'_>) -> Vec<Reason<Degraded>> {
     if let DrainState::Blocked { reason, detail } = facts.drain {
         add(Degraded::DrainBlocked, format!("{reason}: {detail}"));
     }
+    if let Some(detail) = parked(facts) {
+        add(Degraded::TopicParked, detail);
+    }
     if let Some(down) = facts.redis_down_for.filter(|down| *down >= REDIS_GRACE) {
         add(Degraded::RedisDown, format!("Redis has not answered for {} s; notifications are dropped, events are not", down.as_secs()));
     }
@@ -250,6 +260,18 @@ fn degraded(facts: &Facts<'_>) -> Vec<Reason<Degraded>> {
         );
     }
     reasons
+}
+
+/// The first of the topics that are refused, with how many events wait for them.
+fn parked(facts: &Facts<'_>) -> Option<String> {
+    let topic = facts.blocked_topics.first()?;
+    let parked = facts.buffer.map(|buffer| &buffer.parked);
+    let events = parked.and_then(|parked| parked.topics.iter().find(|parked| parked.topic == topic.topic)).map_or(0, |topic| topic.events);
+    let others = match facts.blocked_topics.len() - 1 {
+        0 => String::new(),
+        others => format!(" (and {others} other topics)"),
+    };
+    Some(format!("topic {:?}: {}: {}; {events} events are parked{others}", topic.topic, topic.reason, topic.detail))
 }
 
 #[cfg(test)]

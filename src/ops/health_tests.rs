@@ -1,6 +1,7 @@
 //! The verdicts, as tables: one row per thing that can happen to a relay.
 
 use super::*;
+use crate::buffer::ParkedTopic;
 
 fn buffer(change: impl FnOnce(&mut BufferSnapshot)) -> BufferSnapshot {
     let mut buffer = BufferSnapshot { durable: true, filesystem: "ext4".into(), max_bytes: 1 << 20, ..BufferSnapshot::default() };
@@ -14,6 +15,7 @@ fn facts<'a>(buffer: Option<&'a BufferSnapshot>, drain: &'a DrainState) -> Facts
         started: true,
         buffer,
         drain,
+        blocked_topics: &[],
         stalled_for: Duration::ZERO,
         stall_after: Duration::from_secs(30),
         redis_down_for: None,
@@ -96,6 +98,28 @@ fn every_kind_of_trouble_has_its_name() {
         let health = assess(Facts { redis_down_for, conservation_error, ..facts(Some(&buffer), &DrainState::Running) });
         assert_eq!(degraded_of(&health), expected, "{buffer:?}");
         assert!(health.ready);
+    }
+}
+
+// Goal: while some topics are refused and others go on, the operator is told which, why, and how many events wait for it.
+#[test]
+fn a_parked_topic_is_named() {
+    let topic = |topic: &str| BlockedTopic {
+        topic: topic.into(),
+        reason: "unknown_topic",
+        detail: "it does not exist".into(),
+        since: String::new(),
+        attempts: 2,
+    };
+    let parked = ParkedTopic { topic: "events.order".into(), events: 17, ..ParkedTopic::default() };
+    let buffer = buffer(|buffer| buffer.parked.topics.push(parked));
+    let blocked_topics = [topic("events.order"), topic("events.other")];
+    let health = assess(Facts { blocked_topics: &blocked_topics, ..facts(Some(&buffer), &DrainState::Running) });
+    assert!(health.ready && health.live);
+    assert_eq!(degraded_of(&health), [Degraded::TopicParked]);
+    let detail = &health.degraded_reasons[0].detail;
+    for part in ["events.order", "unknown_topic", "it does not exist", "17 events", "1 other"] {
+        assert!(detail.contains(part), "{detail}");
     }
 }
 

@@ -39,6 +39,8 @@ pub struct Handles {
     pub ingest: Arc<IngestStats>,
     /// Counters of stage 3.
     pub drain: Arc<DrainStats>,
+    /// The same of its line for what is parked.
+    pub parked: Arc<DrainStats>,
     /// Counters of stage 4; `None` when notifications are off.
     pub notify: Option<Arc<NotifyStats>>,
     /// `ops.stall_after`.
@@ -49,7 +51,7 @@ impl Default for Handles {
     /// Counters that nobody touches, notifications off, the settings' own patience.
     fn default() -> Self {
         let stall_after = OpsConfig::default().stall_after;
-        Self { ingest: Arc::default(), drain: Arc::default(), notify: None, stall_after }
+        Self { ingest: Arc::default(), drain: Arc::default(), parked: Arc::default(), notify: None, stall_after }
     }
 }
 
@@ -182,7 +184,7 @@ impl StatusSource {
 
     fn snapshot_at(&self, now: Now) -> StatusSnapshot {
         let buffer = self.buffer.get().map(|(view, _)| view.snapshot());
-        let drain = DrainStatus::read(&self.handles.drain, now.unix_ms);
+        let drain = DrainStatus::read(&self.handles.drain, &self.handles.parked, now.unix_ms);
         let notify = self.handles.notify.as_ref().map(|stats| NotifyStatus::read(stats, now.unix_ms));
         let (phase, health) = self.judge(now, buffer.as_ref(), &drain, notify.as_ref());
         #[expect(clippy::cast_precision_loss, reason = "a date in milliseconds is below 2^52")]
@@ -217,6 +219,7 @@ impl StatusSource {
             started: memory.started,
             buffer,
             drain: &drain.state,
+            blocked_topics: &drain.blocked_topics,
             stalled_for: memory.stall.look(now.instant, backlog, ended),
             stall_after: self.handles.stall_after,
             redis_down_for: memory.redis_down.look(now.instant, notify.is_some_and(|notify| !notify.up)),

@@ -6,7 +6,7 @@
 use super::health::{Health, Phase};
 use crate::buffer::BufferSnapshot;
 use crate::buffer::dead_letters::Usage;
-use crate::drain::{DEAD_REASONS, DrainState, DrainStats, RETRY_REASONS};
+use crate::drain::{DEAD_REASONS, DrainState, DrainStats, RETRY_REASONS, RestingTopic};
 use crate::ingest::{CODES, IngestStats, RESULTS};
 use crate::lifecycle::{Counter, HistogramSnapshot};
 use crate::notify::{DROP_REASONS, NotifyStats};
@@ -81,6 +81,8 @@ pub struct DrainStatus {
     /// What it is doing: `state`, and when it is not well `reason` and `detail`.
     #[serde(flatten)]
     pub state: DrainState,
+    /// Topics that Kafka refused when they were tried last; their events are parked (`kafka.on_blocked = "park"`).
+    pub blocked_topics: Vec<BlockedTopic>,
     /// Whether any broker connection is up.
     pub connected: bool,
     /// Events acknowledged by Kafka.
@@ -104,6 +106,21 @@ pub struct DrainStatus {
     pub ack_seconds: HistogramSnapshot,
     /// The newest error; it may be over.
     pub last_error: Option<LastError>,
+}
+
+/// A topic whose events are parked because Kafka refuses it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct BlockedTopic {
+    /// Its name.
+    pub topic: String,
+    /// A short label from a closed set: the metric's `reason`.
+    pub reason: &'static str,
+    /// What it means and what would help, with Kafka's own text.
+    pub detail: String,
+    /// Since when, RFC 3339.
+    pub since: String,
+    /// How often it was tried since.
+    pub attempts: u32,
 }
 
 /// Stage 4 in numbers, since the process started.
@@ -147,17 +164,19 @@ impl IngestStatus {
 }
 
 impl DrainStatus {
-    pub(super) fn read(stats: &DrainStats, now_ms: u64) -> Self {
+    /// Of the line for the log and of that for what is parked.
+    pub(super) fn read(stats: &DrainStats, parked: &DrainStats, now_ms: u64) -> Self {
         let ack_seconds = stats.ack_seconds.snapshot();
-        let last_ack_ms = stats.last_ack_ms.get();
+        let last_ack_ms = stats.last_ack_ms.get().max(parked.last_ack_ms.get());
         Self {
             state: stats.state.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            blocked_topics: blocked_topics(parked),
             connected: stats.connected.load(Ordering::Relaxed),
-            acked: stats.acked.get(),
-            inflight: stats.inflight.get(),
+            acked: stats.acked.get() + parked.acked.get(),
+            inflight: stats.inflight.get() + parked.inflight.get(),
             topic_max_bytes: stats.topic_limit.get(),
-            retries: counts(RETRY_REASONS, &stats.retries),
-            dead_lettered: counts(DEAD_REASONS, &stats.dead_letters),
+            retries: sums(counts(RETRY_REASONS, &stats.retries), &counts(RETRY_REASONS, &parked.retries)),
+            dead_lettered: sums(counts(DEAD_REASONS, &stats.dead_letters), &counts(DEAD_REASONS, &parked.dead_letters)),
             last_ack_age_seconds: (last_ack_ms > 0).then(|| age_seconds(now_ms, last_ack_ms)),
             ack_p50_seconds: ack_seconds.quantile_seconds(0.5),
             ack_p99_seconds: ack_seconds.quantile_seconds(0.99),
@@ -177,6 +196,20 @@ impl NotifyStatus {
             last_error: last_error(&stats.last_error, now_ms),
         }
     }
+}
+
+fn blocked_topics(parked: &DrainStats) -> Vec<BlockedTopic> {
+    let resting = parked.resting.lock().unwrap_or_else(PoisonError::into_inner);
+    let told = resting.iter().map(|resting| {
+        let RestingTopic { topic, reason, detail, since_ms, attempts } = resting.clone();
+        BlockedTopic { topic, reason, detail, since: rfc3339(since_ms), attempts }
+    });
+    told.collect()
+}
+
+fn sums(mut counts: BTreeMap<&'static str, u64>, others: &BTreeMap<&'static str, u64>) -> BTreeMap<&'static str, u64> {
+    others.iter().for_each(|(name, n)| *counts.entry(name).or_default() += n);
+    counts
 }
 
 fn counts<K: Ord, const N: usize>(names: [K; N], counters: &[Counter; N]) -> BTreeMap<K, u64> {
@@ -222,9 +255,26 @@ mod tests {
         let stats = DrainStats::default();
         *stats.state.lock().unwrap() = DrainState::Blocked { reason: "authorization", detail: "Topic authorization failed".into() };
         stats.last_ack_ms.set(2_000);
-        let json = serde_json::to_value(DrainStatus::read(&stats, 5_000)).unwrap();
+        let json = serde_json::to_value(DrainStatus::read(&stats, &DrainStats::default(), 5_000)).unwrap();
         assert_eq!(json["state"], "blocked");
         assert_eq!(json["reason"], "authorization");
         assert_eq!(json["last_ack_age_seconds"], 3.0);
+    }
+
+    // Goal: an operator sees every parked topic with its reason, and what the second line does is counted with the first one's.
+    #[test]
+    fn both_lines_are_one_stage() {
+        let (stats, parked) = (DrainStats::default(), DrainStats::default());
+        stats.acked.add(5);
+        parked.acked.add(2);
+        parked.dead_letters[0].add(1);
+        let (topic, detail) = ("events.order".to_owned(), "it is missing".to_owned());
+        parked.resting.lock().unwrap().push(RestingTopic { topic, reason: "unknown_topic", detail, since_ms: 1_000, attempts: 3 });
+        let json = serde_json::to_value(DrainStatus::read(&stats, &parked, 5_000)).unwrap();
+        assert_eq!((&json["acked"], &json["dead_lettered"]["too_large"]), (&7.into(), &1.into()));
+        let shown = serde_json::json!([{
+            "topic": "events.order", "reason": "unknown_topic", "detail": "it is missing", "since": "1970-01-01T00:00:01Z", "attempts": 3
+        }]);
+        assert_eq!(json["blocked_topics"], shown);
     }
 }

@@ -16,6 +16,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub const PARTITIONS: usize = 3;
+/// Lines that send: the log's, and that of what is parked.
+pub const LINES: usize = 2;
+/// That of what is parked; the log's is 0.
+pub const PARKED: usize = 1;
 /// Most batches of a partition that a handle has on their way.
 const MAX_FLIGHTS: usize = 3;
 /// Most events of a batch, before the drain asks for smaller ones.
@@ -67,13 +71,15 @@ pub struct Kafka {
     pub confirmed: BTreeSet<u64>,
     /// Seqs that are in a log.
     pub arrived: BTreeSet<u64>,
-    pub handle: Option<Handle>,
+    /// The handle of each line.
+    pub handle: [Option<Handle>; LINES],
     pub handles: u64,
     /// Batches of handles that are gone.
     ghosts: Vec<(usize, Vec<Record>)>,
     pub batch_events: usize,
     pub down_until: Option<Instant>,
-    pub blocked_until: Option<Instant>,
+    /// Each partition is also a topic of its own, as far as topics go away one by one.
+    pub blocked_until: [Option<Instant>; PARTITIONS],
     pub trouble: Option<Code>,
     /// No faults any more.
     pub healthy: bool,
@@ -101,12 +107,12 @@ impl Kafka {
             logs: std::array::from_fn(|_| Vec::new()),
             confirmed: BTreeSet::new(),
             arrived: BTreeSet::new(),
-            handle: None,
+            handle: [None, None],
             handles: 0,
             ghosts: Vec::new(),
             batch_events: BATCH_EVENTS,
             down_until: None,
-            blocked_until: None,
+            blocked_until: [None; PARTITIONS],
             trouble: None,
             healthy: false,
             lenient: false,
@@ -118,8 +124,8 @@ impl Kafka {
         self.down_until.is_some_and(|until| now < until)
     }
 
-    pub fn is_blocked(&self, now: Instant) -> bool {
-        self.blocked_until.is_some_and(|until| now < until)
+    pub fn is_blocked(&self, partition: usize, now: Instant) -> bool {
+        self.blocked_until[partition].is_some_and(|until| now < until)
     }
 
     /// One in `n`, while anything may go wrong.
@@ -127,30 +133,30 @@ impl Kafka {
         !self.healthy && happens(chance, n)
     }
 
-    pub fn connect(&mut self, around: &mut Around<'_>) {
-        assert!(self.handle.is_none(), "there is a handle already");
+    pub fn connect(&mut self, line: usize, around: &mut Around<'_>) {
+        assert!(self.handle[line].is_none(), "there is a handle already");
         self.handles += 1;
         let deaf = self.fault(around.chance, around.style.deaf);
         around.trace.note("connect", &[self.handles, u64::from(deaf)]);
-        self.handle = Some(Handle { id: self.handles, deaf, ..Handle::default() });
+        self.handle[line] = Some(Handle { id: self.handles, deaf, ..Handle::default() });
     }
 
-    pub fn queue(&mut self, record: Record) {
-        let handle = self.handle.as_mut().expect("a handle");
+    pub fn queue(&mut self, line: usize, record: Record) {
+        let handle = self.handle[line].as_mut().expect("a handle");
         handle.last_sent = record.seq;
         let _ = handle.unconfirmed.insert(record.seq);
         handle.lanes[partition_of(record.source)].queue.push_back(record);
     }
 
     /// Whatever Kafka does until somebody looks for reports.
-    pub fn work(&mut self, around: &mut Around<'_>) {
-        let Some(mut handle) = self.handle.take() else { return };
+    pub fn work(&mut self, line: usize, around: &mut Around<'_>) {
+        let Some(mut handle) = self.handle[line].take() else { return };
         for partition in 0..PARTITIONS {
             if around.chance.one_in(2) {
                 self.lane(&mut handle, partition, around);
             }
         }
-        self.handle = Some(handle);
+        self.handle[line] = Some(handle);
     }
 
     fn lane(&mut self, handle: &mut Handle, partition: usize, around: &mut Around<'_>) {
@@ -175,7 +181,7 @@ impl Kafka {
         let lane = &mut handle.lanes[partition];
         let Some(at) = lane.flights.iter().position(|flight| flight.appended.is_none()) else { return };
         let records = lane.flights[at].records.clone();
-        if self.is_blocked(around.now) {
+        if self.is_blocked(partition, around.now) {
             // What was not sent comes back, and the handle lives; what was sent waits.
             let queued: Vec<_> = lane.queue.drain(..).collect();
             handle.refuse(&queued, Code::UnknownTopic);
@@ -236,8 +242,8 @@ impl Kafka {
     }
 
     /// The reports that the drain gets now.
-    pub fn reports(&mut self, trace: &mut Trace, into: &mut Vec<Report>) {
-        let Some(handle) = &mut self.handle else { return };
+    pub fn reports(&mut self, line: usize, trace: &mut Trace, into: &mut Vec<Report>) {
+        let Some(handle) = &mut self.handle[line] else { return };
         for report in handle.ready.drain(..) {
             trace.note(if report.result.is_ok() { "confirmed" } else { "came back" }, &[report.seq.0]);
             if report.result.is_ok() {
@@ -248,15 +254,15 @@ impl Kafka {
         }
     }
 
-    pub fn purge(&mut self, scope: Purge) {
-        if let Some(handle) = &mut self.handle {
+    pub fn purge(&mut self, line: usize, scope: Purge) {
+        if let Some(handle) = &mut self.handle[line] {
             handle.give_up(scope);
         }
     }
 
     /// The handle is gone; what was on its way may still arrive.
-    pub fn handle_gone(&mut self, around: &mut Around<'_>) {
-        let Some(handle) = self.handle.take() else { return };
+    pub fn handle_gone(&mut self, line: usize, around: &mut Around<'_>) {
+        let Some(handle) = self.handle[line].take() else { return };
         around.trace.note("handle gone", &[handle.id, handle.unconfirmed.len() as u64]);
         around.book.doubt(handle.unconfirmed.iter().copied());
         for (partition, lane) in handle.lanes.into_iter().enumerate() {
@@ -278,8 +284,9 @@ impl Kafka {
     fn arrive_late(&mut self, around: &mut Around<'_>) {
         let (partition, records) = self.ghosts.remove(0);
         let too_many = records.len() > around.style.batch_limit.unwrap_or(usize::MAX);
-        let refused =
-            too_many || self.is_blocked(around.now) || records.iter().any(|record| around.book.of(record.number).poison.is_some());
+        let refused = too_many
+            || self.is_blocked(partition, around.now)
+            || records.iter().any(|record| around.book.of(record.number).poison.is_some());
         if refused {
             // What comes behind it would leave a gap.
             self.ghosts.retain(|(other, _)| *other != partition);
@@ -290,7 +297,7 @@ impl Kafka {
 
     /// Whether anybody could read the logs now; what was on its way has arrived then.
     pub fn settles(&mut self, around: &mut Around<'_>) -> bool {
-        if self.is_down(around.now) || self.is_blocked(around.now) {
+        if self.is_down(around.now) || (0..PARTITIONS).any(|partition| self.is_blocked(partition, around.now)) {
             return false;
         }
         while !self.ghosts.is_empty() {
@@ -314,7 +321,7 @@ impl Kafka {
 
     pub fn heal(&mut self) {
         self.healthy = true;
-        (self.down_until, self.blocked_until, self.trouble) = (None, None, None);
+        (self.down_until, self.blocked_until, self.trouble) = (None, [None; PARTITIONS], None);
     }
 
     /// How long an outage is.

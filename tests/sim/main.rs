@@ -1,7 +1,7 @@
 //! The whole relay from a seed: ingest's appends, the buffer, the drain, a Kafka that misbehaves, an operator, crashes (see `docs/proofs.md`).
 //!
-//! Everything that ships between the door and Kafka's client runs here on one thread without real time: the drain's loop has the thread, and
-//! wherever it waits the others take their turns. The same seed gives the same trace.
+//! Everything that ships between the door and Kafka's client runs here without real time: the drain's loop has the thread, and wherever it waits the
+//! others take their turns, the line that sends what is parked on a thread of its own (`baton.rs`). The same seed gives the same trace.
 //!
 //! `cargo test --test sim` runs some hundred seeds; `cargo test --release --test sim -- --full` thousands. `--only NAME` one scenario, `--jobs N`
 //! on so many threads (a run has one), `--seed N` or `DUALSTREAM_SEED=N` one seed with its trace.
@@ -9,6 +9,7 @@
 #![allow(clippy::print_stdout, reason = "the table is what it is for")]
 #![allow(clippy::missing_panics_doc, reason = "a panic is how a run fails")]
 
+mod baton;
 mod book;
 #[allow(dead_code, reason = "the proofs of the buffer use all of it")]
 #[path = "../prove/chance.rs"]

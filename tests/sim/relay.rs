@@ -55,8 +55,9 @@ pub struct Relay {
 }
 
 impl Relay {
-    pub fn open(disk: &Disk, acks: Arc<AckWaiters>) -> (Self, Reader) {
-        let config = BufferConfig { max_bytes: MAX_BYTES, min_free_bytes: 0, ..BufferConfig::default() };
+    pub fn open(disk: &Disk, acks: Arc<AckWaiters>, parks: bool) -> (Self, Reader, ParkedLine) {
+        let parked_bytes = parks.then_some(PARKED_BYTES);
+        let config = BufferConfig { max_bytes: MAX_BYTES, parked_bytes, min_free_bytes: 0, ..BufferConfig::default() };
         let storage: Arc<dyn Storage> = Arc::new(disk.clone());
         let opened = Buffer::open(&config, storage, acks, 0).unwrap_or_else(|error| panic!("the buffer does not open: {error:?}"));
         let Buffer { appender, reader, gauges, purger, dead_letters, committer, keeper, closer } = opened;

@@ -1,6 +1,7 @@
 //! One run: lives that end with a crash or a stop, the last of them with everything delivered; then the guarantees.
 
-use super::kafka::BATCH_EVENTS;
+use super::baton::Seat;
+use super::kafka::{BATCH_EVENTS, LINES};
 use super::relay::{Relay, waiters};
 use super::seams::{Handles, SimulatedTime, Watched};
 use super::style::{Scenario, Style};
@@ -9,9 +10,9 @@ use super::verify;
 use super::world::{Shared, World, look};
 use crate::chance::Chance;
 use crate::disk::{self, Disk};
-use dualstream::config::OnRejected;
-use dualstream::drain::{Drain, DrainHandles, DrainReport, DrainStats, DrainStop};
+use dualstream::drain::{Blocked, Drain, DrainHandles, DrainReport, DrainStop, Policy, Source};
 use dualstream::event::{EventRef, Seq};
+use dualstream::lifecycle::AckWaiters;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Mutex};
@@ -21,7 +22,7 @@ use std::time::Instant;
 const ROOMY: u64 = 64 << 20;
 
 /// Thrown at whoever is at work when the relay dies.
-struct Crash;
+pub struct Crash;
 
 /// What came of a run.
 #[derive(Default)]
@@ -48,6 +49,7 @@ pub fn run(scenario: Scenario, seed: u64, keep_words: bool) -> Outcome {
         ("handles of Kafka", world.kafka.handles),
         ("records that came twice", world.book.repeats),
         ("dead letters", world.book.dead.len() as u64),
+        ("parked events", world.parked),
         ("purged events", world.book.purged.len() as u64),
         ("repeats known", world.book.repeats_known),
         ("notifications", world.book.tellings),
@@ -86,7 +88,7 @@ fn lives(world: &Shared, seed: u64) {
 fn begin(world: &Shared, disk: &Disk, is_last: bool) {
     let mut world = look(world);
     world.stop = DrainStop::default();
-    world.stop_sending = None;
+    (world.stop_sending, world.stop_deadline) = (None, None);
     world.is_last_life = is_last;
     world.kafka.batch_events = BATCH_EVENTS;
     world.acts_left = world.style.acts;
@@ -106,27 +108,48 @@ fn begin(world: &Shared, disk: &Disk, is_last: bool) {
 /// From opening to the drain's end.
 fn live(world: &Shared, disk: &Disk) -> DrainReport {
     let acks = waiters();
-    let (relay, reader) = Relay::open(disk, Arc::clone(&acks));
-    let (drain_seed, stop) = {
+    let (relay, reader, parked) = Relay::open(disk, Arc::clone(&acks), look(world).style.parks);
+    let (parks, stop) = {
         let mut world = look(world);
         verify::at_the_start(&mut world.book, &relay);
         world.relay = Some(relay);
-        (world.chance.next(), world.stop.clone())
+        (world.style.parks, world.stop.clone())
     };
-    let notified = Arc::clone(world);
-    let on_acked = move |seq: Seq, event: &EventRef<'_>| {
-        let mut world = look(&notified);
-        let number = world.book.recognise(event);
-        assert!(world.kafka.confirmed.contains(&seq.0), "G5: seq {seq} (e{number}) is notified of, and Kafka has not confirmed it");
-        let source = world.book.of(number).source;
-        world.book.told(seq.0, source);
-        world.trace.note("notified", &[seq.0]);
+    let [log_seat, parked_seat] = Seat::all(world, parks);
+    let parked_stop = stop.beside();
+    let (report, after) = std::thread::scope(|scope| {
+        let beside = parks.then(|| {
+            let (acks, stop) = (Arc::clone(&acks), parked_stop.clone());
+            let drain = line(&parked_seat, parked, acks, stop, Blocked::Rest);
+            let seat = parked_seat.clone();
+            scope.spawn(move || {
+                let ended = catch_unwind(AssertUnwindSafe(|| {
+                    seat.begin();
+                    drain.run_parked()
+                }));
+                seat.leave(ended.is_err());
+                ended
+            })
+        });
+        let ended = catch_unwind(AssertUnwindSafe(|| {
+            let on_blocked = if parks { Blocked::Park } else { Blocked::Wait };
+            let report = line(&log_seat, reader, acks, stop, on_blocked).run();
+            let deadline = look(world).stop_deadline;
+            parked_stop.finish(deadline.expect("the log's line ends when it is told to"));
+            log_seat.outlast();
+            report
+        }));
+        if ended.is_err() {
+            log_seat.leave(true);
+        }
+        (ended, beside.map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic))))
+    });
+    let report = match (report, after) {
+        (Err(panic), _) | (_, Some(Err(panic))) if !panic.is::<Crash>() => resume_unwind(panic),
+        // One that crashes takes the other with it.
+        (Err(panic), _) | (_, Some(Err(panic))) => resume_unwind(panic),
+        (Ok(report), _) => report,
     };
-    let stats = Arc::new(DrainStats::default());
-    let handles = DrainHandles { stats, acks, on_acked: Some(Box::new(on_acked)), stop, heartbeat: None };
-    let source = Watched { reader, world: Arc::clone(world) };
-    let (factory, clock) = (Handles(Arc::clone(world)), SimulatedTime(Arc::clone(world)));
-    let report = Drain::assemble(source, factory, clock, handles, OnRejected::DeadLetter, fastrand::Rng::with_seed(drain_seed)).run();
     let mut world = look(world);
     // The last cursor; the disk may fail in the middle of it.
     let mut relay = world.relay.take().expect("a relay");
@@ -135,13 +158,37 @@ fn live(world: &Shared, disk: &Disk) -> DrainReport {
     report
 }
 
+/// A line of the drain.
+fn line<S: Source>(
+    seat: &Seat,
+    reader: S,
+    acks: Arc<AckWaiters>,
+    stop: DrainStop,
+    on_blocked: Blocked,
+) -> Drain<Watched<S>, Handles, SimulatedTime> {
+    let notified = seat.clone();
+    let on_acked = move |seq: Seq, event: &EventRef<'_>| {
+        let mut world = notified.look();
+        let number = world.book.recognise(event);
+        assert!(world.kafka.confirmed.contains(&seq.0), "G5: seq {seq} (e{number}) is notified of, and Kafka has not confirmed it");
+        let source = world.book.of(number).source;
+        world.book.told(seq.0, source);
+        world.trace.note("notified", &[seq.0]);
+    };
+    let handles = DrainHandles { stats: Arc::default(), acks, on_acked: Some(Box::new(on_acked)), stop, heartbeat: None };
+    let seed = seat.look().chance.next();
+    let (source, factory, clock) = (Watched { reader, seat: seat.clone() }, Handles(seat.clone()), SimulatedTime(seat.clone()));
+    let policy = Policy { on_blocked, ..Policy::default() };
+    Drain::assemble(source, factory, clock, handles, policy, fastrand::Rng::with_seed(seed))
+}
+
 fn stopped(world: &Shared, report: DrainReport) {
     let mut world = look(world);
     let relay = world.relay.take().expect("a relay");
     let snapshot = relay.gauges.snapshot();
     assert_eq!(report.left, snapshot.durable_seq - snapshot.acked_seq, "what the drain says it left behind: {report:?}");
     world.trace.note("stopped", &[report.acked, report.left, report.in_doubt]);
-    assert!(world.kafka.handle.is_none(), "the drain ended and kept its handle");
+    assert!(world.kafka.handle.iter().all(Option::is_none), "the drain ended and kept its handle");
     world.book.life_ended();
 }
 
@@ -152,7 +199,7 @@ fn crashed(world: &Shared, disk: &Disk) -> Disk {
     // The appends of its clients die with it.
     drop(world.relay.take());
     let (kafka, mut around) = world.kafka();
-    kafka.handle_gone(&mut around);
+    (0..LINES).for_each(|line| kafka.handle_gone(line, &mut around));
     world.book.life_ended();
     let before = disk.world();
     let is_kill = world.chance.one_in(3);

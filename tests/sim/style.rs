@@ -3,14 +3,24 @@
 use crate::chance::Chance;
 
 /// Scenarios by name, with what may go wrong in each.
-pub const SCENARIOS: [Scenario; 7] = [
-    Scenario { name: "calm", faulty: false, crashes: false, poison: false, operator: false, looks: None },
-    Scenario { name: "brokers", faulty: true, crashes: false, poison: false, operator: false, looks: None },
-    Scenario { name: "power", faulty: false, crashes: true, poison: false, operator: true, looks: None },
-    Scenario { name: "poison", faulty: true, crashes: false, poison: true, operator: true, looks: None },
-    Scenario { name: "all", faulty: true, crashes: true, poison: true, operator: true, looks: None },
-    Scenario { name: "reconcile", faulty: true, crashes: true, poison: true, operator: true, looks: Some(Looks::Succeed) },
-    Scenario { name: "half-blind", faulty: true, crashes: true, poison: true, operator: true, looks: Some(Looks::Fail) },
+pub const SCENARIOS: [Scenario; 9] = [
+    Scenario { name: "calm", faulty: false, crashes: false, poison: false, operator: false, looks: None, parks: false },
+    Scenario { name: "brokers", faulty: true, crashes: false, poison: false, operator: false, looks: None, parks: false },
+    Scenario { name: "power", faulty: false, crashes: true, poison: false, operator: true, looks: None, parks: false },
+    Scenario { name: "poison", faulty: true, crashes: false, poison: true, operator: true, looks: None, parks: false },
+    Scenario { name: "all", faulty: true, crashes: true, poison: true, operator: true, looks: None, parks: false },
+    Scenario { name: "reconcile", faulty: true, crashes: true, poison: true, operator: true, looks: Some(Looks::Succeed), parks: false },
+    Scenario { name: "half-blind", faulty: true, crashes: true, poison: true, operator: true, looks: Some(Looks::Fail), parks: false },
+    Scenario { name: "parking", faulty: true, crashes: true, poison: true, operator: true, looks: None, parks: true },
+    Scenario {
+        name: "parking-reconcile",
+        faulty: true,
+        crashes: true,
+        poison: true,
+        operator: true,
+        looks: Some(Looks::Succeed),
+        parks: true,
+    },
 ];
 
 /// The relay looks into Kafka for its own records (`recovery = "reconcile"`), and what comes of it.
@@ -35,6 +45,8 @@ pub struct Scenario {
     /// Somebody pauses, purges, retries.
     pub operator: bool,
     pub looks: Option<Looks>,
+    /// Topics go away one by one, and their events are parked (`on_blocked = "park"`).
+    pub parks: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -61,6 +73,7 @@ pub struct Style {
     pub batch_limit: Option<usize>,
     pub operator: bool,
     pub looks: Option<Looks>,
+    pub parks: bool,
 }
 
 impl Style {
@@ -83,6 +96,7 @@ impl Style {
             batch_limit: (scenario.faulty && chance.one_in(4)).then(|| 1 + chance.index(12)),
             operator: scenario.operator,
             looks: scenario.looks,
+            parks: scenario.parks,
         }
     }
 }

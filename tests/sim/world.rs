@@ -1,7 +1,7 @@
 //! Everything of a run that is not the drain, and the turns that it takes while the drain waits.
 
 use super::book::Book;
-use super::kafka::{Around, Kafka};
+use super::kafka::{Around, Kafka, PARTITIONS};
 use super::relay::Relay;
 use super::style::{Looks, Style, happens};
 use super::trace::Trace;
@@ -27,13 +27,16 @@ pub struct World {
     pub book: Book,
     pub relay: Option<Relay>,
     pub stop: DrainStop,
-    /// Nothing is sent from then on.
+    /// Nothing is sent from then on, and everything is over then.
     pub stop_sending: Option<Instant>,
+    pub stop_deadline: Option<Instant>,
     pub acts_left: u64,
     pub is_last_life: bool,
     pub crashes: u64,
     /// Looks into Kafka that told all that there was.
     pub looks: u64,
+    /// Events that were parked.
+    pub parked: u64,
     /// In this life there was a handle.
     pub has_sent: bool,
     turns: u64,
@@ -57,10 +60,12 @@ impl World {
             relay: None,
             stop: DrainStop::default(),
             stop_sending: None,
+            stop_deadline: None,
             acts_left: 0,
             is_last_life: false,
             crashes: 0,
             looks: 0,
+            parked: 0,
             has_sent: false,
             turns: 0,
         }
@@ -120,7 +125,14 @@ impl World {
             21 if chance.one_in(4) => relay.hang_up(),
             22 | 23 if style.operator => self.operate(relay),
             24 if happens(chance, style.outage) => kafka.down_until = Some(self.now + Kafka::outage(chance)),
-            25 if happens(chance, style.outage) => kafka.blocked_until = Some(self.now + Kafka::outage(chance)),
+            25 if happens(chance, style.outage) => {
+                let until = Some(self.now + Kafka::outage(chance));
+                if style.parks {
+                    kafka.blocked_until[chance.index(PARTITIONS)] = until;
+                } else {
+                    kafka.blocked_until = [until; PARTITIONS];
+                }
+            }
             26 if happens(chance, style.outage) => {
                 let troubles = [Code::AllBrokersDown, Code::Authentication, Code::Resolve];
                 kafka.trouble = Some(troubles[chance.index(troubles.len())]);
@@ -209,6 +221,7 @@ impl World {
         let deadline = self.now + Duration::from_secs(seconds);
         // As the drain will understand it.
         self.stop_sending = deadline.checked_sub(Duration::from_secs(3));
+        self.stop_deadline = Some(deadline);
         self.stop.finish(deadline);
     }
 }

@@ -77,6 +77,7 @@ fn buffer(buffer: Look<'_>, out: &Output) -> Vec<String> {
         [
             Some(format!("{} events waiting", count(backlog))),
             buffer.number("oldest_age_seconds").filter(|_| backlog > 0).map(|seconds| format!("oldest {}", time(seconds))),
+            buffer.count("parked.events").filter(|parked| *parked > 0).map(|parked| format!("{} of them parked", count(parked))),
             buffer.count("waiters").filter(|waiters| *waiters > 0).map(|waiters| format!("{} requests wait for room", count(waiters))),
         ],
     ));
@@ -115,6 +116,18 @@ fn kafka(drain: Look<'_>, out: &Output) -> Vec<String> {
     if why.iter().any(Option::is_some) {
         lines.push(labelled("", [Some(why.into_iter().flatten().map(plain).collect::<Vec<_>>().join(": "))]));
     }
+    lines.extend(drain.items("blocked_topics").map(|topic| {
+        let text = |name| plain(topic.text(name).unwrap_or_default());
+        let parked = out.paint(Paint::Doubtful, &format!("topic {} is parked", text("topic")));
+        format!(
+            "{:<8} {parked}: {}: {} (tried {} times since {})",
+            "",
+            text("reason"),
+            text("detail"),
+            topic.count("attempts").unwrap_or_default(),
+            text("since")
+        )
+    }));
     lines.extend(last_error(drain, out));
     lines
 }

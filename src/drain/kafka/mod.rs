@@ -98,15 +98,7 @@ impl ExactlyOnce {
 impl KafkaFactory {
     /// Checks the settings and makes the first handle.
     pub(super) fn build(config: &KafkaConfig, relay_id: &str, limit: &Arc<TopicLimit>) -> Result<Self, BuildError> {
-        let client = settings::client_config(config, relay_id)?;
-        let recorder = Recorder::new(settings::topic(config)?, config, relay_id);
-        let (security, limit) = (Security::of(config), Arc::clone(limit));
-        let exactly_once = ExactlyOnce::of(config, relay_id);
-        // Kafka's cursor tells more than the ends of the partitions.
-        let reconciles = config.recovery == Recovery::Reconcile && exactly_once.is_none();
-        let reconcile = reconciles.then_some(config.reconcile_timeout);
-        let mut factory =
-            Self { client, security, recorder, reconcile, exactly_once, limit, watching: None, first: None, closing: Arc::new(()) };
+        let mut factory = Self::without_handle(config, relay_id, limit)?;
         match factory.open() {
             Ok(sink) => factory.first = Some(sink),
             Err(OpenError::Client(error)) if !factory.security.has_files() => return Err(BuildError::Client(error)),
@@ -115,6 +107,18 @@ impl KafkaFactory {
         }
         factory.watch_limit();
         Ok(factory)
+    }
+
+    /// Checks the settings; the first handle is made when it is needed.
+    pub(super) fn without_handle(config: &KafkaConfig, relay_id: &str, limit: &Arc<TopicLimit>) -> Result<Self, BuildError> {
+        let client = settings::client_config(config, relay_id)?;
+        let recorder = Recorder::new(settings::topic(config)?, config, relay_id);
+        let (security, limit) = (Security::of(config), Arc::clone(limit));
+        let exactly_once = ExactlyOnce::of(config, relay_id);
+        // Kafka's cursor tells more than the ends of the partitions.
+        let reconciles = config.recovery == Recovery::Reconcile && exactly_once.is_none();
+        let reconcile = reconciles.then_some(config.reconcile_timeout);
+        Ok(Self { client, security, recorder, reconcile, exactly_once, limit, watching: None, first: None, closing: Arc::new(()) })
     }
 
     fn watch_limit(&mut self) {
@@ -197,6 +201,10 @@ impl SinkFactory for KafkaFactory {
         let bytes = (limits::batch_bytes(&self.client, self.limit.get()) / 2).max(MIN_BATCH_BYTES);
         let _ = self.client.set("batch.size", bytes.to_string());
         bytes
+    }
+
+    fn topic_of(&mut self, event: &EventRef<'_>, name: &mut String) {
+        self.recorder.write_topic(event, name);
     }
 
     fn reconciles(&self) -> bool {

@@ -58,6 +58,14 @@ impl Topic {
             }
         }
     }
+
+    fn write(&self, event: &EventRef<'_>, into: &mut String) {
+        into.clear();
+        match self {
+            Self::Constant(name) => into.push_str(name),
+            Self::PerEvent { template, .. } => template.render_into(event, into),
+        }
+    }
 }
 
 impl Recorder {
@@ -73,6 +81,11 @@ impl Recorder {
             Topic::Constant(name) => Some(name),
             Topic::PerEvent { .. } => None,
         }
+    }
+
+    /// Writes the name of an event's topic, whether or not Kafka takes such a name.
+    pub(super) fn write_topic(&self, event: &EventRef<'_>, into: &mut String) {
+        self.topic.write(event, into);
     }
 
     /// `{relay-id}/`

@@ -3,7 +3,7 @@
 use super::super::window::Window;
 use super::record::Topic;
 use super::security::{SecretError, Security, needs_tls_build, unserved_key};
-use crate::config::{Delivery, KafkaConfig, Placeholder, Template, TemplateError, topic_name_problem};
+use crate::config::{Delivery, KafkaConfig, OnBlocked, Placeholder, Template, TemplateError, topic_name_problem};
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
@@ -92,6 +92,12 @@ const DEFAULTS_EXACTLY_ONCE: [(&str, &str); 2] = [
     ("socket.timeout.ms", "10000"),
     // Each transaction waits for its last batches.
     ("linger.ms", "2"),
+];
+
+/// Besides, when topics are parked that Kafka refuses.
+const DEFAULTS_PARKING: [(&str, &str); 1] = [
+    // How long a topic that Kafka does not know may still be on its way: until then the others wait with it, each time that it is tried.
+    ("topic.metadata.propagation.max.ms", "5000"),
 ];
 
 /// What suits a relay; the user's properties override these.
@@ -193,6 +199,11 @@ pub(super) fn client_config(config: &KafkaConfig, relay_id: &str) -> Result<Clie
     let exactly_once = config.delivery == Delivery::ExactlyOnce;
     if exactly_once {
         for (key, value) in DEFAULTS_EXACTLY_ONCE.into_iter().filter(|(key, _)| !overridden(key)) {
+            set(key, value);
+        }
+    }
+    if config.on_blocked == OnBlocked::Park {
+        for (key, value) in DEFAULTS_PARKING {
             set(key, value);
         }
     }

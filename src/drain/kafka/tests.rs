@@ -9,7 +9,7 @@ use super::super::clock::SystemClock;
 use super::super::source::Source;
 use super::super::stats::{DrainState, DrainStats};
 use super::super::stop::{DrainReport, DrainStop};
-use super::super::{Drain, DrainHandles};
+use super::super::{Drain, DrainHandles, Policy};
 use super::*;
 use crate::buffer::{DeadLetter, DeadLetterError, Leased, ReadError};
 use crate::config::OnRejected;
@@ -125,7 +125,15 @@ impl Running {
         };
         let factory = KafkaFactory::build(config, RELAY, &Arc::default()).unwrap();
         let thread = std::thread::spawn(move || {
-            Drain::assemble(source, factory, SystemClock, handles, OnRejected::Block, fastrand::Rng::with_seed(1)).run()
+            Drain::assemble(
+                source,
+                factory,
+                SystemClock,
+                handles,
+                Policy { on_rejected: OnRejected::Block, ..Policy::default() },
+                fastrand::Rng::with_seed(1),
+            )
+            .run()
         });
         Self { stats, stop, thread }
     }

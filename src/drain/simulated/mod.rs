@@ -13,7 +13,7 @@ use super::clock::Clock;
 use super::sink::Report;
 use super::stats::{DrainState, DrainStats};
 use super::stop::{DrainReport, DrainStop};
-use super::{Drain, DrainHandles, Size};
+use super::{Drain, DrainHandles, Policy, Size};
 use crate::buffer::DeadLetter;
 use crate::config::OnRejected;
 use crate::event::{EventRef, Place, Seq};
@@ -163,7 +163,7 @@ fn run_for(seed: u64, events: usize, faults: Faults, time: Duration) -> Run {
 
 fn run_with(seed: u64, events: usize, faults: Faults, time: Duration, coordinator: Option<Coordinator>) -> Run {
     let start = Instant::now();
-    let on_rejected = faults.on_rejected;
+    let policy = Policy { on_rejected: faults.on_rejected, ..Policy::default() };
     let world = Arc::new(Mutex::new(World {
         rng: fastrand::Rng::with_seed(seed),
         now: start,
@@ -204,9 +204,9 @@ fn run_with(seed: u64, events: usize, faults: Faults, time: Duration, coordinato
     let (transactional, rng) = (look(&world).coordinator.is_some(), fastrand::Rng::with_seed(seed));
     let report = if transactional {
         let kafka = TransactionalKafka { kafka, clock: clock.clone(), size: Size::default() };
-        Drain::assemble(buffer, kafka, clock, handles, on_rejected, rng).run()
+        Drain::assemble(buffer, kafka, clock, handles, policy, rng).run()
     } else {
-        Drain::assemble(buffer, kafka, clock, handles, on_rejected, rng).run()
+        Drain::assemble(buffer, kafka, clock, handles, policy, rng).run()
     };
     let took = look(&world).now.duration_since(start);
     Run { world, seqs, stats, report, took }

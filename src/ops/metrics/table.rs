@@ -150,6 +150,22 @@ pub static TABLE: &[Metric] = &[
         read: |s| s.buffer.as_ref().map_or(Samples::Absent, |b| Samples::Buckets(b.fsync_seconds.clone())),
     },
     Metric {
+        name: "dualstream_buffer_parked_events",
+        kind: Kind::Gauge,
+        unit: None,
+        help: "Events of blocked topics that were set aside on disk; part of the backlog",
+        labels: &[],
+        read: |s| buffer(s, |b| Value::Count(b.parked.events)),
+    },
+    Metric {
+        name: "dualstream_buffer_parked_bytes",
+        kind: Kind::Gauge,
+        unit: BYTES,
+        help: "Disk allocated to them; part of buffer_bytes, at most buffer.parked_bytes",
+        labels: &[],
+        read: |s| buffer(s, |b| Value::Count(b.parked.bytes)),
+    },
+    Metric {
         name: "dualstream_buffer_waiters",
         kind: Kind::Gauge,
         unit: None,
@@ -233,12 +249,21 @@ pub static TABLE: &[Metric] = &[
         name: "dualstream_drain_blocked",
         kind: Kind::Gauge,
         unit: None,
-        help: "1 while Kafka refuses in a way that waiting alone may not cure, by reason; 0 otherwise",
+        help: "1 while Kafka refuses, all or a topic whose events are parked, in a way that waiting alone may not cure, by reason; 0 otherwise",
         labels: &["reason"],
         read: |s| {
             let now = if let DrainState::Blocked { reason, .. } = s.drain.state { reason } else { "" };
-            Samples::Each(BLOCK_REASONS.iter().map(|reason| ((*reason).into(), Value::Count((*reason == now).into()))).collect())
+            let is_so = |reason: &str| reason == now || s.drain.blocked_topics.iter().any(|topic| topic.reason == reason);
+            Samples::Each(BLOCK_REASONS.iter().map(|reason| ((*reason).into(), Value::Count(is_so(reason).into()))).collect())
         },
+    },
+    Metric {
+        name: "dualstream_drain_blocked_topics",
+        kind: Kind::Gauge,
+        unit: None,
+        help: "Topics that Kafka refuses and whose events are parked, so that others go on",
+        labels: &[],
+        read: |s| Samples::One(Value::Count(s.drain.blocked_topics.len() as u64)),
     },
     Metric {
         name: "dualstream_drain_paused",

@@ -6,6 +6,7 @@ use crate::support::{command::dualstream, relay::Relay, relay_builder::Builder, 
 
 mod fatal;
 mod network;
+mod parking;
 mod poison;
 mod rights;
 mod topics;

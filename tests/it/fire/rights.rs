@@ -13,10 +13,10 @@ use crate::support::{
     relay::Relay,
 };
 
-const ACLS: &str = "kafka.admin.AclCommand";
+pub const ACLS: &str = "kafka.admin.AclCommand";
 
 /// A Kafka with rights: what nobody has ruled for a topic, everybody may.
-fn guarded() -> &'static Kafka {
+pub fn guarded() -> &'static Kafka {
     static GUARDED: OnceLock<Kafka> = OnceLock::new();
     let rules =
         [("authorizer.class.name", "org.apache.kafka.metadata.authorizer.StandardAuthorizer"), ("allow.everyone.if.no.acl.found", "true")];

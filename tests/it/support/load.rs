@@ -31,6 +31,8 @@ pub struct Plan {
     pub spread: bool,
     /// Events in a request; more than one makes it an array.
     pub batch: usize,
+    /// The `type` of its events.
+    pub kind: &'static str,
     /// Padding in each event's payload.
     pub padding: usize,
     /// Each event has an id of its own.
@@ -51,6 +53,7 @@ impl Default for Plan {
             sources: 2,
             spread: false,
             batch: 10,
+            kind: "load",
             padding: 100,
             ids: false,
             pause: Duration::ZERO,
@@ -173,7 +176,7 @@ fn body(writer: usize, turn: usize, first: u64, plan: &Plan) -> Value {
         let ahead = if plan.spread { usize::try_from(n - first).expect("a batch is small") } else { 0 };
         let source = source(writer, turn + ahead, plan);
         let mut event = json!({
-            "type": "load",
+            "type": plan.kind,
             "source_type": "writer",
             "source_id": source,
             "payload": {"w": writer, "n": n, "padding": padding},
