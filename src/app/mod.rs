@@ -2,13 +2,14 @@
 //!
 //! ```text
 //! build   ops answers "starting" ─▶ open the buffer (recovery) ─▶ drain, notify ─▶ bind ingest
-//! run     threads: ops · buffer-commit · buffer-keep · drain     tasks: ingest · notify
+//! run     threads: ops · buffer-commit · buffer-keep · drain · drain-parked     tasks: ingest · notify
 //!         without ingest: `dualstream drain-only`, which asks for the end itself once the buffer is empty
 //! stop    the phases of [`crate::shutdown`]; a stage that ends by itself starts them too, and the exit code says so
 //! ```
 
 mod dead_letters;
 mod drain_only;
+mod lines;
 mod outcome;
 mod peek;
 mod purge;
@@ -16,8 +17,8 @@ mod workers;
 
 use crate::buffer::log::storage::{DiskStorage, Storage};
 use crate::buffer::{Appender, Buffer, Closer, Committer, Gauges, Keeper};
-use crate::config::{Config, Placeholder, Template, TemplateError};
-use crate::drain::{Drain, DrainHandles, DrainStats, DrainStop};
+use crate::config::{Config, OnBlocked, Placeholder, Template, TemplateError};
+use crate::drain::DrainStats;
 use crate::ingest::{Ingest, IngestStats};
 use crate::lifecycle::AckWaiters;
 use crate::notify::Notify;
@@ -26,6 +27,7 @@ use crate::shutdown::{Deadlines, Trigger, Urgency};
 use crate::{buffer, drain, ingest, notify, ops};
 use dead_letters::BufferDeadLetters;
 use drain_only::DrainOnly;
+use lines::{Given, Lines};
 use peek::DirectoryPeek;
 use purge::BufferPurge;
 use std::net::SocketAddr;
@@ -105,8 +107,7 @@ struct Stages {
     committer: Committer,
     keeper: Keeper,
     closer: Closer,
-    drain: Drain,
-    drain_stop: DrainStop,
+    lines: Lines,
     notify: Notify,
 }
 
@@ -129,7 +130,8 @@ impl App {
         Self::assemble(config, trigger, Some(plan))
     }
 
-    fn assemble(config: Config, trigger: Trigger, drain_only: Option<DrainOnly>) -> Result<Self, AppError> {
+    fn assemble(mut config: Config, trigger: Trigger, drain_only: Option<DrainOnly>) -> Result<Self, AppError> {
+        config.buffer.parked_bytes = buffer::parked::budget(&config.buffer, config.kafka.on_blocked == OnBlocked::Park);
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(AppError::Runtime)?;
         let topic = Template::parse(&config.kafka.topic, &[Placeholder::Type, Placeholder::SourceType]).map_err(AppError::Topic)?;
         let (ingest_stats, drain_stats) = (Arc::new(IngestStats::default()), Arc::new(DrainStats::default()));
@@ -153,21 +155,21 @@ impl App {
         let opened = Buffer::open(&config.buffer, Arc::clone(&storage), Arc::clone(&acks), largest_batch(&config));
         let opened = opened.map_err(AppError::Buffer)?;
         let relay_id = opened.relay_id().to_string();
-        let Buffer { appender, reader, gauges, purger, dead_letters, committer, keeper, closer } = opened;
+        let Buffer { appender, reader, gauges, purger, dead_letters, parked, committer, keeper, closer } = opened;
         source.buffer_opened(Arc::new(gauges.clone()), Arc::new(DirectoryPeek::new(storage, keyring)));
         source.purges_with(Arc::new(BufferPurge(purger)));
         source.keeps_dead_letters_in(Arc::new(BufferDeadLetters(dead_letters)));
 
-        let drain_stop = DrainStop::default();
-        let waker = reader.waker();
-        drain_stop.on_finish(move || waker.wake());
-        source.pauses_with(drain_stop.clone());
-        let on_acked: Option<drain::OnAcked> =
-            config.redis.url.is_some().then(|| Box::new(move |seq, event: &crate::event::EventRef<'_>| queue.acked(seq, event)) as _);
-        let handles =
-            DrainHandles { stats: drain_stats, acks, on_acked, stop: drain_stop.clone(), heartbeat: Some(source.heartbeat("drain")) };
-        let topic_limit = Arc::clone(&handles.stats.topic_limit);
-        let drain = Drain::build(&config.kafka, &relay_id, reader, handles).map_err(AppError::Drain)?;
+        let topic_limit = Arc::clone(&drain_stats.topic_limit);
+        let given = Given {
+            config: &config.kafka,
+            relay_id: &relay_id,
+            source: &source,
+            acks: &acks,
+            queue: config.redis.url.is_some().then_some(queue),
+            stats: [drain_stats, parked_stats],
+        };
+        let lines = Lines::build(&given, reader, parked)?;
 
         let ingest = if drain_only.is_some() {
             None
@@ -181,7 +183,7 @@ impl App {
             ops: ops_addresses.listen,
             probe: ops_addresses.probe,
         };
-        let stages = Stages { ingest, committer, keeper, closer, drain, drain_stop, notify };
+        let stages = Stages { ingest, committer, keeper, closer, lines, notify };
         Ok(Self { config, runtime, trigger, source, ops, drain_only, gauges, stages, addresses })
     }
 
@@ -208,11 +210,11 @@ impl App {
     /// Runs until the trigger asks for the end or a stage fails, then ends in order. Blocks.
     pub fn run(self) -> Outcome {
         let Self { config, runtime, trigger, source, ops, drain_only, gauges, stages, addresses } = self;
-        let Stages { ingest, committer, keeper, closer, drain, drain_stop, notify } = stages;
+        let Stages { ingest, committer, keeper, closer, lines, notify } = stages;
         let (commits, keeps) = (source.heartbeat("buffer-commit"), source.heartbeat("buffer-keep"));
         let mut committer = Worker::spawn("buffer-commit", &trigger, move || committer.run(&commits));
         let mut keeper = Worker::spawn("buffer-keep", &trigger, move || keeper.run(&keeps));
-        let mut drain = Worker::spawn("drain", &trigger, move || drain.run());
+        let mut lines = lines.start(&trigger);
         let (requests_by, requests_until) = tokio::sync::oneshot::channel::<Instant>();
         let (notify_by, notify_until) = tokio::sync::oneshot::channel::<Instant>();
         let ticking = source.heartbeat("runtime");
@@ -233,7 +235,7 @@ impl App {
 
         let outcome = runtime.block_on(async {
             trigger.reached(Urgency::Stop).await;
-            let mut phases = Deadlines::new(Instant::now(), &config.shutdown);
+            let phases = Deadlines::new(Instant::now(), &config.shutdown);
             source.shutting_down();
             tracing::info!(backlog = gauges.backlog(), grace = ?config.shutdown.grace, "stopping: no longer ready");
             until(phases.linger, &trigger).await;
@@ -247,22 +249,14 @@ impl App {
             closer.close_appends();
             let _committed = committer.join().await;
 
-            drain_stop.finish(now_if_forced(&trigger, phases.drained));
-            let drained = tokio::select! {
-                drained = drain.join() => drained,
-                () = trigger.reached(Urgency::Force) => {
-                    phases.end = Instant::now();
-                    drain_stop.finish(phases.end);
-                    drain.join().await
-                }
-            };
+            let drained = lines.finish(&trigger, phases.drained).await;
             let _ended = notify_by.send(now_if_forced(&trigger, phases.end));
             let notified = notify.join().await;
             closer.close_keeper();
             let _kept = keeper.join().await;
             let failed = gauges.failed().or_else(|| {
                 let ingest = ingest.and_then(|ingest| ingest.failure);
-                [ingest, committer.failure, keeper.failure, drain.failure, notify.failure].into_iter().flatten().next()
+                [ingest, committer.failure, keeper.failure, lines.failure(), notify.failure].into_iter().flatten().next()
             });
             Outcome { drained: drained.unwrap_or_default(), left: gauges.backlog(), notified: notified.unwrap_or_default(), failed }
         });

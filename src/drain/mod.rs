@@ -46,7 +46,7 @@ mod window;
 mod simulated;
 
 use crate::buffer::Reader;
-use crate::config::{KafkaConfig, OnBlocked, OnRejected};
+use crate::config::{Delivery, KafkaConfig, OnBlocked, OnRejected};
 use crate::lifecycle::{AckWaiters, Heartbeat};
 use std::sync::Arc;
 
@@ -122,7 +122,9 @@ impl<S: ParkedSource> Drain<S> {
     /// # Errors
     /// [`BuildError`] for settings that can never work.
     pub fn build_parked(config: &KafkaConfig, relay_id: &str, source: S, handles: DrainHandles) -> Result<Self, BuildError> {
-        let factory = KafkaFactory::without_handle(config, relay_id, &handles.stats.topic_limit)?;
+        // Events may have been parked before exactly-once was asked for: they never were in the order of its cursor.
+        let config = KafkaConfig { delivery: Delivery::AtLeastOnce, ..config.clone() };
+        let factory = KafkaFactory::without_handle(&config, relay_id, &handles.stats.topic_limit)?;
         let policy = Policy { on_rejected: config.on_rejected, on_blocked: Blocked::Rest };
         Ok(Self::assemble(source, factory, SystemClock, handles, policy, fastrand::Rng::new()))
     }

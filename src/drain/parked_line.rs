@@ -50,7 +50,7 @@ impl<S: ParkedSource, F: SinkFactory, C: Clock> Drain<S, F, C> {
     fn serve(&mut self, topic: &Arc<str>, resting: &mut Resting) -> usize {
         self.source.turn_to(topic);
         self.begin_turn(resting.was_refused(topic));
-        let mut in_doubt = 0;
+        let (mut in_doubt, acked_before) = (0, self.stats.acked.get());
         while let Some(mut sink) = self.connect() {
             match self.send_all(&mut sink) {
                 LineEnd::Finished => {
@@ -72,9 +72,13 @@ impl<S: ParkedSource, F: SinkFactory, C: Clock> Drain<S, F, C> {
         if let Some(refusal) = refused {
             let Line { rng, .. } = &mut self.line;
             resting.rest(topic, &refusal, self.clock.now(), self.clock.unix_ms(), rng);
-        } else if self.source.release() {
-            tracing::info!(topic = &**topic, "a topic takes events again: nothing of it is parked any more");
+            return in_doubt;
+        }
+        if self.stats.acked.get() > acked_before {
             resting.wake(topic);
+        }
+        if self.source.release() {
+            tracing::info!(topic = &**topic, "nothing of the topic is parked any more: its events are sent as they come");
         }
         in_doubt
     }

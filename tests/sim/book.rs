@@ -46,6 +46,8 @@ pub struct Book {
     /// Acknowledgements that the drain booked in this life, in order; the cursor knows so many of them.
     acks: Vec<u64>,
     checkpoint: usize,
+    /// Those of the line for what is parked.
+    parked_acks: Vec<u64>,
     acked: BTreeSet<u64>,
     /// The cursor knew in an earlier life that they were at their end.
     ended: BTreeSet<u64>,
@@ -180,9 +182,14 @@ impl Book {
         assert!(!self.purged.contains(&seq), "seq {seq} is sent although it was purged");
     }
 
-    pub fn acked(&mut self, seq: u64) {
+    /// `parked`: by the line for what is parked, whose books follow behind the cursor.
+    pub fn acked(&mut self, seq: u64, parked: bool) {
         assert!(self.acked.insert(seq), "seq {seq} was booked twice");
-        self.acks.push(seq);
+        if parked {
+            self.parked_acks.push(seq);
+        } else {
+            self.acks.push(seq);
+        }
         self.bookings += u64::from(!self.found_before.contains(&seq));
     }
 
@@ -199,14 +206,21 @@ impl Book {
         self.checkpoint = self.checkpoint.max(acks);
     }
 
-    /// The relay is gone, and what it knew but for the cursor.
-    pub fn life_ended(&mut self) {
+    /// The relay is gone, and what it knew but for the cursor, and for the marks of the parked ones that follow it: all of them when it was stopped in
+    /// good order.
+    pub fn life_ended(&mut self, stopped: bool) {
         for (at, seq) in std::mem::take(&mut self.acks).into_iter().enumerate() {
             if at < self.checkpoint {
                 let _ = self.ended.insert(seq);
             } else {
                 self.doubt([seq]);
             }
+        }
+        let parked = std::mem::take(&mut self.parked_acks);
+        if stopped {
+            self.ended.extend(parked);
+        } else {
+            self.doubt(parked);
         }
         self.found_before.clear();
         self.checkpoint = 0;

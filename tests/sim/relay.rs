@@ -7,7 +7,7 @@ use crate::chance::Chance;
 use crate::disk::Disk;
 use dualstream::buffer::log::storage::Storage;
 use dualstream::buffer::{
-    AppendError, AppendOptions, Appended, Appender, Buffer, Closer, Committer, DeadLetters, Gauges, Keeper, Purger, Reader,
+    AppendError, AppendOptions, Appended, Appender, Buffer, Closer, Committer, DeadLetters, Gauges, Keeper, ParkedLine, Purger, Reader,
 };
 use dualstream::config::BufferConfig;
 use dualstream::event::{Batch, BatchBuilder, EventParts, Field};
@@ -19,6 +19,8 @@ use std::time::{Duration, Instant};
 
 /// The smallest buffer there can be: segments of 64 KiB.
 const MAX_BYTES: u64 = 1 << 20;
+/// Of it, for what is parked: so little that it is full now and then.
+const PARKED_BYTES: u64 = 128 << 10;
 /// Ids that are remembered: more than can be posted between an event and its repeat.
 const WINDOW: usize = 400;
 /// How many events back a repeat reaches.
@@ -60,7 +62,7 @@ impl Relay {
         let config = BufferConfig { max_bytes: MAX_BYTES, parked_bytes, min_free_bytes: 0, ..BufferConfig::default() };
         let storage: Arc<dyn Storage> = Arc::new(disk.clone());
         let opened = Buffer::open(&config, storage, acks, 0).unwrap_or_else(|error| panic!("the buffer does not open: {error:?}"));
-        let Buffer { appender, reader, gauges, purger, dead_letters, committer, keeper, closer } = opened;
+        let Buffer { appender, reader, gauges, purger, dead_letters, parked, committer, keeper, closer } = opened;
         let (committer, keeper) = (Some(committer), Some(keeper));
         let (waiting, receipts) = (Vec::new(), Vec::new());
         let relay = Self {
@@ -76,7 +78,7 @@ impl Relay {
             waiting,
             receipts,
         };
-        (relay, reader)
+        (relay, reader, parked)
     }
 
     /// A client posts a batch of new events.

@@ -189,7 +189,7 @@ fn stopped(world: &Shared, report: DrainReport) {
     assert_eq!(report.left, snapshot.durable_seq - snapshot.acked_seq, "what the drain says it left behind: {report:?}");
     world.trace.note("stopped", &[report.acked, report.left, report.in_doubt]);
     assert!(world.kafka.handle.iter().all(Option::is_none), "the drain ended and kept its handle");
-    world.book.life_ended();
+    world.book.life_ended(true);
 }
 
 /// Power fails, or the process is killed: what is left is on the disk, and with Kafka.
@@ -200,7 +200,7 @@ fn crashed(world: &Shared, disk: &Disk) -> Disk {
     drop(world.relay.take());
     let (kafka, mut around) = world.kafka();
     (0..LINES).for_each(|line| kafka.handle_gone(line, &mut around));
-    world.book.life_ended();
+    world.book.life_ended(false);
     let before = disk.world();
     let is_kill = world.chance.one_in(3);
     let after = if is_kill {

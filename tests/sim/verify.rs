@@ -34,7 +34,7 @@ fn letters(book: &Book, relay: &Relay) -> Vec<(u64, u64)> {
 /// Everything is at its end: G2, G3, G9, and a notification for each acknowledgement.
 pub fn at_the_end(world: &World, disk: &Disk) {
     let World { book, kafka, .. } = world;
-    let (relay, _reader) = Relay::open(disk, waiters());
+    let (relay, _reader, _parked) = Relay::open(disk, waiters(), world.style.parks);
     let ledger = relay.gauges.snapshot().ledger;
     assert_eq!((ledger.backlog, ledger.conservation_error()), (0, 0), "G9 at the end: {ledger:?}");
     assert_eq!(ledger.ends.dead_lettered, book.dead.len() as u64, "G9: dead letters, by the ledger and by what was seen: {ledger:?}");

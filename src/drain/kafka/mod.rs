@@ -54,7 +54,7 @@ const MAX_CLOSING: usize = 4;
 const MIN_BATCH_BYTES: u64 = 4096;
 /// Events served per poll before the reports are looked at; one event carries the reports of one batch.
 const MAX_EVENTS_PER_POLL: usize = 256;
-/// How often to look for the first report while waiting. Not the wait of rdkafka's own `poll`: that one spins through the last
+/// How often to look for the first report while waiting, at most. Not the wait of rdkafka's own `poll`: that one spins through the last
 /// millisecond of its timeout, on a core that the broker may need.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 
@@ -298,7 +298,8 @@ impl Sink for KafkaSink {
             if !reports.is_empty() || left.is_zero() {
                 return;
             }
-            std::thread::sleep(left.min(LOOK_EVERY));
+            // Whoever waits longer is in an outage, and in no hurry.
+            std::thread::sleep(left.min(LOOK_EVERY.max(timeout / 4)));
         }
     }
 

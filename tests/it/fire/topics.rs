@@ -1,6 +1,13 @@
 //! Guarantees G2 and G3 when a topic goes away under load and comes back.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Mutex, time::Duration};
+
+use rdkafka::{
+    ClientConfig, ClientContext,
+    error::RDKafkaErrorCode,
+    message::DeliveryResult,
+    producer::{BaseProducer, BaseRecord, Producer, ProducerContext},
+};
 
 use super::{SOON, drained};
 use crate::support::{
@@ -58,5 +65,49 @@ fn a_topic_that_is_made_again_gets_the_backlog() {
     let last = numbers.values().filter_map(|numbers| numbers.last()).max();
     let posted = report.attempts.iter().map(|attempt| attempt.first + attempt.count - 1).max();
     assert_eq!(last.copied(), posted, "the newest is there");
+    assert_eq!(relay.stop(SOON), 0);
+}
+
+/// What became of the one record that was sent.
+#[derive(Default)]
+struct Delivery(Mutex<Option<Result<(), RDKafkaErrorCode>>>);
+
+impl ClientContext for Delivery {}
+
+impl ProducerContext for Delivery {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        let told = result.as_ref().map(drop).map_err(|(error, _)| error.rdkafka_error_code().expect("a code"));
+        *self.0.lock().unwrap() = Some(told);
+    }
+}
+
+/// Sends a record without a key; what Kafka says.
+fn send_without_key(kafka: &Kafka, topic: &str) -> Result<(), RDKafkaErrorCode> {
+    let mut client = ClientConfig::new();
+    let client = client.set("bootstrap.servers", kafka.bootstrap());
+    let producer: BaseProducer<Delivery> = client.create_with_context(Delivery::default()).unwrap();
+    producer.send(BaseRecord::<(), _, _>::to(topic).payload("{}")).map_err(|(error, _)| error).unwrap();
+    wait::until("a report", SOON, || {
+        let _ = producer.poll(wait::POLL);
+        *producer.context().0.lock().unwrap()
+    })
+}
+
+// Goal: a compacted topic takes everything that the relay sends, since every event has a source and so a key; a record without one, from
+// anybody else, it refuses.
+#[test]
+fn a_compacted_topic_takes_every_event() {
+    let kafka = Kafka::shared();
+    let topic = unique("compacted");
+    kafka.create_topic(&topic, 3, 1, &[("cleanup.policy", "compact")]);
+    let relay = Relay::builder().kafka(&kafka.bootstrap(), &topic).start();
+    let load = Load::start(relay.ingest_socket(), &Plan { writers: 2, requests: 50, ..Plan::default() });
+    let report = load.finish();
+    drained(&relay);
+    assert_eq!((relay.metric("dead_letters"), report.accepted()), (0.0, 1_000));
+    report.assert_delivered(&read_topic(&kafka.bootstrap(), &topic));
+    assert_eq!(send_without_key(kafka, &topic), Err(RDKafkaErrorCode::InvalidRecord));
     assert_eq!(relay.stop(SOON), 0);
 }
