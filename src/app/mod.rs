@@ -151,7 +151,7 @@ impl App {
         let opened = Buffer::open(&config.buffer, Arc::clone(&storage), Arc::clone(&acks), largest_batch(&config));
         let opened = opened.map_err(AppError::Buffer)?;
         let relay_id = opened.relay_id().to_string();
-        let Buffer { appender, reader, gauges, purger, dead_letters, committer, keeper, closer } = opened;
+        let Buffer { appender, reader, gauges, purger, dead_letters, committer, keeper, closer, .. } = opened;
         source.buffer_opened(Arc::new(gauges.clone()), Arc::new(DirectoryPeek::new(storage, keyring)));
         source.purges_with(Arc::new(BufferPurge(purger)));
         source.keeps_dead_letters_in(Arc::new(BufferDeadLetters(dead_letters)));

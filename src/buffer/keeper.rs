@@ -11,7 +11,7 @@ use super::log::recovery::random_bytes;
 use super::log::segment::{self, Segment, SegmentHeader, spare_name};
 use super::log::storage::{OpenMode, is_full};
 use super::shared::{Shared, lock};
-use crate::lifecycle::Heartbeat;
+use crate::lifecycle::{Ends, Heartbeat};
 use std::io;
 use std::ops::ControlFlow;
 use std::sync::{Arc, PoisonError};
@@ -40,8 +40,8 @@ pub struct Keeper {
     journal_at: Option<Instant>,
     /// What the cursor on disk says.
     written: Marks,
-    /// The frontiers in its two slots, the older one first, as far as they were written in this life.
-    slots: [Option<u64>; 2],
+    /// The frontiers and ends in its two slots, the older one first, as far as they were written in this life.
+    slots: [Option<(u64, Ends)>; 2],
     retry_at: Option<Instant>,
     /// Troubles that the log knows of: each is told when it begins, not at every attempt.
     told_no_segment: bool,
@@ -110,7 +110,9 @@ impl Keeper {
         // The durable seq alone is worth a write a second: it only sharpens what recovery can prove.
         let ended = |marks: &Marks| (marks.frontier, marks.ends);
         let moved = ended(&marks) != ended(&self.written) || marks.ended_above != self.written.ended_above || self.written.clean;
-        if moved || marks.durable_seq > self.written.durable_seq {
+        // Parked events may be removed once both slots know their ends.
+        let lags = self.shared.parked.wants_more_than(&self.slots[0].map_or_else(Ends::default, |(_, ends)| ends));
+        if moved || lags || marks.durable_seq > self.written.durable_seq {
             self.write_cursor(marks);
         }
         self.free_passed();
@@ -127,7 +129,10 @@ impl Keeper {
             Ok(()) => {
                 *lock(&self.shared.ends_on_disk) = marks.ends;
                 self.shared.ends_changed.notify_all();
-                self.slots = [self.slots[1], Some(marks.frontier)];
+                self.slots = [self.slots[1], Some((marks.frontier, marks.ends))];
+                if let Some((_, ends)) = self.slots[0] {
+                    self.shared.parked.settle(ends);
+                }
                 self.written = marks;
                 self.told_cursor_waits = false;
             }
@@ -207,7 +212,7 @@ impl Keeper {
     }
 
     fn is_behind_both(&self, seq: u64) -> bool {
-        self.slots.iter().all(|slot| slot.is_some_and(|frontier| seq <= frontier))
+        self.slots.iter().all(|slot| slot.is_some_and(|(frontier, _)| seq <= frontier))
     }
 
     fn prepare(&mut self, now: Instant) {
@@ -332,7 +337,8 @@ impl Keeper {
         let spares = lock(&self.shared.segments).spares.len() as u64 * self.shared.plan.segment_bytes;
         let journal = self.journal.as_ref().map_or(0, Journal::allocated_bytes);
         let dead_letters = self.shared.dead_letters.usage().bytes;
+        let parked = self.shared.parked.bytes();
         let fixed = self.lock_bytes + super::log::cursor::CURSOR_BYTES;
-        segments + spares + journal + dead_letters + fixed + quarantine::usage(&*self.shared.storage).bytes()
+        segments + spares + journal + dead_letters + parked + fixed + quarantine::usage(&*self.shared.storage).bytes()
     }
 }

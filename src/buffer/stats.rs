@@ -1,6 +1,6 @@
 //! What the buffer tells about itself.
 
-use super::FullDetail;
+use super::{FullDetail, ParkedUsage};
 use crate::lifecycle::{HistogramSnapshot, Ledger};
 use serde::Serialize;
 
@@ -50,6 +50,8 @@ pub struct BufferSnapshot {
     /// Duration of syncs.
     #[serde(skip)]
     pub fsync_seconds: HistogramSnapshot,
+    /// What is parked.
+    pub parked: ParkedUsage,
     /// The numbers that a refusal would carry now.
     #[serde(skip)]
     pub full_detail: Option<FullDetail>,

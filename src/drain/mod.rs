@@ -21,6 +21,7 @@ mod give_up;
 mod inflight;
 mod isolate;
 mod kafka;
+mod parked_source;
 mod reconcile;
 mod resume;
 mod run;

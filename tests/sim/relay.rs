@@ -59,7 +59,7 @@ impl Relay {
         let config = BufferConfig { max_bytes: MAX_BYTES, min_free_bytes: 0, ..BufferConfig::default() };
         let storage: Arc<dyn Storage> = Arc::new(disk.clone());
         let opened = Buffer::open(&config, storage, acks, 0).unwrap_or_else(|error| panic!("the buffer does not open: {error:?}"));
-        let Buffer { appender, reader, gauges, purger, dead_letters, committer, keeper, closer } = opened;
+        let Buffer { appender, reader, gauges, purger, dead_letters, committer, keeper, closer, .. } = opened;
         let (committer, keeper) = (Some(committer), Some(keeper));
         let (waiting, receipts) = (Vec::new(), Vec::new());
         let relay = Self {
