@@ -25,11 +25,12 @@ pub(crate) struct Plan {
     pub(crate) max_segments: u64,
     pub(crate) quarantine_bytes: u64,
     pub(crate) dead_letter_bytes: u64,
+    pub(crate) parked_bytes: u64,
 }
 
 impl Plan {
     /// Divides `max_bytes`; `largest_batch` is the largest payload that ingest may send, as a wish; `dead_letter_bytes` and `segment_bytes`
-    /// are chosen where they are absent.
+    /// are chosen where they are absent, `parked_bytes` are set apart as they are.
     ///
     /// # Errors
     /// A sentence, when the numbers cannot work together.
@@ -37,11 +38,12 @@ impl Plan {
         max_bytes: u64,
         segment_bytes: Option<u64>,
         dead_letter_bytes: Option<u64>,
+        parked_bytes: u64,
         largest_batch: u64,
     ) -> Result<Self, String> {
         let quarantine_bytes = (max_bytes / 32).clamp(1 << 16, 16 << 20);
         let dead_letter_bytes = dead_letter_bytes.unwrap_or((max_bytes / 32).clamp(1 << 16, 256 << 20));
-        let room = max_bytes.saturating_sub(FIXED_BYTES + quarantine_bytes + dead_letter_bytes);
+        let room = max_bytes.saturating_sub(FIXED_BYTES + quarantine_bytes + dead_letter_bytes + parked_bytes);
         let most = (room / MIN_SEGMENTS).saturating_sub(SEGMENT_SLACK_BYTES);
         let wanted = segment_bytes.unwrap_or_else(|| {
             let for_batch = (frame::stored_len(largest_batch) + DATA_START + HEADER_LEN as u64).next_multiple_of(4096);
@@ -61,7 +63,7 @@ impl Plan {
                  must fit; lower segment_bytes to {most} or raise max_bytes"
             ));
         }
-        Ok(Self { segment_bytes, max_segments, quarantine_bytes, dead_letter_bytes })
+        Ok(Self { segment_bytes, max_segments, quarantine_bytes, dead_letter_bytes, parked_bytes })
     }
 
     /// Bytes for frames in one segment: the end mark after the last frame is never used for data.
@@ -174,22 +176,22 @@ mod tests {
     proptest! {
         // Goal: allocated disk never exceeds max_bytes, whatever the settings.
         #[test]
-        fn a_plan_never_exceeds_its_bound(max_bytes in (1_u64 << 20)..(64 << 30), batch in 0_u64..(32 << 20), segment in prop::option::of((1_u64 << 16)..(256 << 20)), dead in prop::option::of((1_u64 << 16)..(256 << 20))) {
-            if let Ok(plan) = Plan::new(max_bytes, segment, dead, batch) {
-                let apart = FIXED_BYTES + plan.quarantine_bytes + plan.dead_letter_bytes;
+        fn a_plan_never_exceeds_its_bound(max_bytes in (1_u64 << 20)..(64 << 30), batch in 0_u64..(32 << 20), segment in prop::option::of((1_u64 << 16)..(256 << 20)), dead in prop::option::of((1_u64 << 16)..(256 << 20)), parked in prop::option::of((1_u64 << 16)..(8 << 30))) {
+            if let Ok(plan) = Plan::new(max_bytes, segment, dead, parked.unwrap_or(0), batch) {
+                let apart = FIXED_BYTES + plan.quarantine_bytes + plan.dead_letter_bytes + plan.parked_bytes;
                 let total = plan.max_segments * (plan.segment_bytes + SEGMENT_SLACK_BYTES) + apart;
                 prop_assert!(total <= max_bytes);
                 prop_assert!(plan.max_segments >= MIN_SEGMENTS);
                 prop_assert!(plan.segment_bytes % 4096 == 0);
             } else {
-                prop_assert!(segment.is_some() || dead.is_some(), "with defaults every max_bytes from 1 MiB works");
+                prop_assert!(segment.is_some() || dead.is_some() || parked.is_some(), "with defaults every max_bytes from 1 MiB works");
             }
         }
 
         // Goal: what was admitted fits where it was told to lie.
         #[test]
         fn admitted_frames_fit(lens in prop::collection::vec((56_u64..50_000, any::<bool>()), 1..200)) {
-            let plan = Plan::new(1 << 20, None, None, 0).unwrap();
+            let plan = Plan::new(1 << 20, None, None, 0, 0).unwrap();
             let mut capacity = Capacity::new(&plan, 0, 0);
             let (mut used, mut ready) = (plan.segment_room(), 0_u64);
             for (len, prepare) in lens {

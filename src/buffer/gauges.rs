@@ -22,7 +22,7 @@ impl Gauges {
 
     /// Events durable and not yet at an end.
     pub fn backlog(&self) -> u64 {
-        lock(&self.shared.marks).backlog
+        lock(&self.shared.marks).waiting()
     }
 
     /// The buffer now.
@@ -44,11 +44,12 @@ impl Gauges {
         };
         let now_ms = shared.storage.now_ms();
         let mut marks = lock(&shared.marks);
-        let backlog = marks.backlog;
+        let backlog = marks.waiting();
         let oldest_ms = marks.oldest_ms();
         let ledger = crate::lifecycle::Ledger { accepted: marks.durable, ends: marks.ends, backlog };
         let (durable_seq, acked_seq) = (marks.durable, marks.watermark.frontier());
         drop(marks);
+        let oldest_ms = oldest_ms.into_iter().chain(shared.parked.oldest_ms()).min();
 
         let room = free_bytes + growable_bytes;
         let bound = shared.plan.max_segments * shared.plan.segment_bytes;
@@ -80,9 +81,9 @@ impl Gauges {
             quarantined: shared.meters.quarantined.get(),
             failed,
             full: waiters > 0 || (ready == 0 && room < shared.plan.segment_bytes / 8) || fill_events >= 1.0,
-            parked: super::ParkedUsage::default(),
             fsync_seconds: shared.meters.fsync_seconds.snapshot(),
             full_detail: Some(shared.full_detail()),
+            parked: shared.parked.usage(),
         }
     }
 }

@@ -11,7 +11,7 @@ use super::log::recovery::random_bytes;
 use super::log::segment::{self, Segment, SegmentHeader, spare_name};
 use super::log::storage::{OpenMode, is_full};
 use super::shared::{Shared, lock};
-use crate::lifecycle::Heartbeat;
+use crate::lifecycle::{Ends, Heartbeat};
 use std::io;
 use std::ops::ControlFlow;
 use std::sync::{Arc, PoisonError};
@@ -25,6 +25,10 @@ const READY_TARGET: u64 = 2;
 const SPARES_KEPT: usize = 2;
 /// How long to wait after the disk refused to give a segment.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
+/// How long to leave the files of parked events alone after the disk refused to change one.
+const PARKED_RETRY_AFTER: Duration = Duration::from_secs(10);
+/// Cursors at the end: after the second both slots know all ends, so that the parked ones can be marked; what that takes of others is settled by the rest.
+const LAST_CURSORS: usize = 3;
 /// How often the journal of ids is written while events come: what it lags behind, a start after a crash reads from the segments.
 const JOURNAL_EVERY: Duration = Duration::from_secs(1);
 
@@ -40,9 +44,10 @@ pub struct Keeper {
     journal_at: Option<Instant>,
     /// What the cursor on disk says.
     written: Marks,
-    /// The frontiers in its two slots, the older one first, as far as they were written in this life.
-    slots: [Option<u64>; 2],
+    /// The frontiers and ends in its two slots, the older one first, as far as they were written in this life.
+    slots: [Option<(u64, Ends)>; 2],
     retry_at: Option<Instant>,
+    parked_retry_at: Option<Instant>,
     /// Troubles that the log knows of: each is told when it begins, not at every attempt.
     told_no_segment: bool,
     told_not_freed: bool,
@@ -62,6 +67,7 @@ impl Keeper {
             written,
             slots: [None; 2],
             retry_at: None,
+            parked_retry_at: None,
             told_no_segment: false,
             told_not_freed: false,
             told_cursor_waits: false,
@@ -95,6 +101,14 @@ impl Keeper {
         };
         self.tick(now);
         if stop {
+            // What was parked and is in Kafka must not be sent again after a stop in good order.
+            for _ in 0..LAST_CURSORS {
+                if self.shared.parked.bytes() == 0 {
+                    break;
+                }
+                self.write_cursor(self.shared.cursor_marks(false));
+                self.keep_parked(now);
+            }
             let marks = self.shared.cursor_marks(true);
             self.write_cursor(marks);
             let _ = self.keep_ids();
@@ -110,9 +124,12 @@ impl Keeper {
         // The durable seq alone is worth a write a second: it only sharpens what recovery can prove.
         let ended = |marks: &Marks| (marks.frontier, marks.ends);
         let moved = ended(&marks) != ended(&self.written) || marks.ended_above != self.written.ended_above || self.written.clean;
-        if moved || marks.durable_seq > self.written.durable_seq {
+        // Parked events may be removed once both slots know their ends.
+        let lags = self.shared.parked.wants_more_than(&self.slots[0].map_or_else(Ends::default, |(_, ends)| ends));
+        if moved || lags || marks.durable_seq > self.written.durable_seq {
             self.write_cursor(marks);
         }
+        self.keep_parked(now);
         self.free_passed();
         self.prepare(now);
         if self.journal_at.is_none_or(|at| now >= at + JOURNAL_EVERY) {
@@ -127,7 +144,10 @@ impl Keeper {
             Ok(()) => {
                 *lock(&self.shared.ends_on_disk) = marks.ends;
                 self.shared.ends_changed.notify_all();
-                self.slots = [self.slots[1], Some(marks.frontier)];
+                self.slots = [self.slots[1], Some((marks.frontier, marks.ends))];
+                if let Some((_, ends)) = self.slots[0] {
+                    self.shared.parked.settle(ends);
+                }
                 self.written = marks;
                 self.told_cursor_waits = false;
             }
@@ -140,6 +160,14 @@ impl Keeper {
             // Nothing is lost by an old cursor, but no segment may be freed by one that is not on disk.
             Err(error) => self.shared.fail(&format!("cursor: {error}")),
         }
+    }
+
+    /// Parked events that are at their end follow behind the cursor.
+    fn keep_parked(&mut self, now: Instant) {
+        if self.shared.parked.bytes() == 0 || self.parked_retry_at.is_some_and(|at| now < at) {
+            return;
+        }
+        self.parked_retry_at = (!self.shared.keep_parked()).then_some(now + PARKED_RETRY_AFTER);
     }
 
     /// Writes the ids of what is durable by now; `false` when that has to wait.
@@ -207,7 +235,7 @@ impl Keeper {
     }
 
     fn is_behind_both(&self, seq: u64) -> bool {
-        self.slots.iter().all(|slot| slot.is_some_and(|frontier| seq <= frontier))
+        self.slots.iter().all(|slot| slot.is_some_and(|(frontier, _)| seq <= frontier))
     }
 
     fn prepare(&mut self, now: Instant) {
@@ -332,7 +360,8 @@ impl Keeper {
         let spares = lock(&self.shared.segments).spares.len() as u64 * self.shared.plan.segment_bytes;
         let journal = self.journal.as_ref().map_or(0, Journal::allocated_bytes);
         let dead_letters = self.shared.dead_letters.usage().bytes;
+        let parked = self.shared.parked.bytes();
         let fixed = self.lock_bytes + super::log::cursor::CURSOR_BYTES;
-        segments + spares + journal + dead_letters + fixed + quarantine::usage(&*self.shared.storage).bytes()
+        segments + spares + journal + dead_letters + parked + fixed + quarantine::usage(&*self.shared.storage).bytes()
     }
 }

@@ -53,6 +53,7 @@ use crate::config::BufferConfig;
 use crate::error::chain;
 use crate::event::Seq;
 use crate::lifecycle::Receipt;
+use log::storage::DiskStorage;
 use std::time::Instant;
 use tokio::sync::oneshot;
 
@@ -64,7 +65,7 @@ pub use gauges::Gauges;
 pub use keeper::Keeper;
 pub use log::cipher::Keyring;
 pub use open::{Buffer, Closer, keyring};
-pub use parked::{ParkError, ParkedEvent, ParkedTopic, ParkedUsage};
+pub use parked::{ParkError, ParkedEvent, ParkedLine, ParkedTopic, ParkedUsage, ParkedWaker};
 pub use purge::Purger;
 pub use reader::{Leased, Reader, ReaderWaker};
 pub use stats::BufferSnapshot;
@@ -79,7 +80,8 @@ pub(crate) const LOCK_NAME: &str = "LOCK";
 /// The sentence with which opening would refuse the settings.
 pub fn largest_batch(config: &BufferConfig, wanted: u64, window: usize) -> Result<u64, String> {
     let overhead = keyring(config).map_err(|error| chain(&error))?.overhead_bytes();
-    let plan = open::plan(config, wanted + overhead, open::window_limit(config, window))?;
+    let parked = parked::bytes_there(&DiskStorage::new(&config.dir));
+    let plan = open::plan(config, wanted + overhead, open::window_limit(config, window), parked)?;
     Ok(plan.max_payload() - overhead)
 }
 

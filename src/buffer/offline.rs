@@ -14,6 +14,7 @@ use super::log::recovery::{self, Recovered, io_error};
 use super::log::segment::Segment;
 use super::log::storage::Storage;
 use super::open::{marks_of, take_lock};
+use super::parked;
 use super::purge::{PurgeError, Purged, Selection, select};
 use super::shared::MarkBook;
 use super::verify::{Severity, check};
@@ -130,7 +131,9 @@ impl<'a> Held<'a> {
         copied::check(storage)?;
         let recovered = recovery::recover(storage, u64::MAX)?;
         let survey = dead_letters::survey(storage)?;
-        let marks = marks_of(&recovered, &survey);
+        // Without keys: the books need none.
+        let opener = parked::Opener { keyring: None, key_file: None, dead: &survey.seqs, frontier: recovered.marks.frontier };
+        let marks = marks_of(&recovered, &survey, &parked::survey(storage, &opener)?);
         Ok(Self { storage, recovered, marks, _lock: lock })
     }
 

@@ -14,6 +14,7 @@ use super::log::cursor::{Cursor, Marks};
 use super::log::recovery::{self, Recovered, io_error};
 use super::log::segment::{number_in, spare_name};
 use super::log::storage::{OpenMode, Storage, Volume};
+use super::parked::{self, ParkedLine};
 use super::purge::Purger;
 use super::rates::Rates;
 use super::reader::Reader;
@@ -23,7 +24,7 @@ use crate::config::{BufferConfig, read_secret_file};
 use crate::event::Seq;
 use crate::lifecycle::AckWaiters;
 use crate::sync::{AtomicU64, Condvar, Mutex};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -44,6 +45,8 @@ pub struct Buffer {
     pub purger: Purger,
     /// What Kafka will never take.
     pub dead_letters: DeadLetters,
+    /// What is parked, for the drain's second line.
+    pub parked: ParkedLine,
     /// Run it on a thread.
     pub committer: Committer,
     /// Run it on a thread.
@@ -86,7 +89,7 @@ impl Buffer {
         let keyring = keyring(config)?;
         let largest_stored = largest_batch + keyring.overhead_bytes();
         let window_limit = window_limit(config, acks.history().limit());
-        let plan = plan(config, largest_stored, window_limit).map_err(OpenError::Settings)?;
+        let plan = plan(config, largest_stored, window_limit, parked::bytes_there(&*storage)).map_err(OpenError::Settings)?;
         storage.create_dir("").map_err(|source| io_error(&*storage, "create", "", source))?;
         let volume = storage.volume().map_err(|source| io_error(&*storage, "examine", "", source))?;
         check_durability(config, &*storage, &volume)?;
@@ -94,14 +97,13 @@ impl Buffer {
         copied::check(&*storage)?;
         let recovered = recovery::recover(&*storage, plan.quarantine_bytes)?;
         check_keys(config, &*storage, &keyring, &recovered)?;
-        let survey = dead_letters::survey(&*storage)?;
-        dead_letters::finish_retries(&*storage, &keyring, &survey)?;
+        let (letters, parked) = survey(config, &*storage, &keyring, &recovered)?;
         let Restored { window, journal } = dedup::restore(&*storage, &keyring, &recovered, window_limit)?;
         let spares = keep_fitting(&*storage, &recovered.spares, &plan);
         let cursor = Cursor::open(&*storage, recovered.generation).map_err(|source| io_error(&*storage, "open", "cursor", source))?;
         storage.sync_dir("").map_err(|source| io_error(&*storage, "sync", "", source))?;
 
-        let marks = marks_of(&recovered, &survey);
+        let marks = marks_of(&recovered, &letters, &parked);
         let next_seq = marks.durable + 1;
         report(&recovered, marks.ends.lost - recovered.marks.ends.lost);
         let written = recovered.marks.clone();
@@ -111,17 +113,19 @@ impl Buffer {
         let queue = Queue {
             pending: VecDeque::new(),
             waiters: VecDeque::new(),
-            capacity: Capacity::new(&plan, marks.backlog, config.max_events),
+            capacity: Capacity::new(&plan, marks.waiting(), config.max_events),
             next_ticket: 0,
             next_seq,
             closed: false,
             failed: None,
             wake_at: usize::MAX,
         };
-        remember(&acks, &lock(&window), &marks, storage.now_ms());
+        let waiting = parked.waiting_from(&*storage, lock(&window).oldest());
+        remember(&acks, &lock(&window), &marks, &waiting, storage.now_ms());
         let meters = Meters::default();
         meters.torn_bytes.set(recovered.report.torn_bytes);
-        meters.quarantined.add(recovered.report.quarantined + survey.quarantined);
+        meters.quarantined.add(recovered.report.quarantined + letters.quarantined + parked.quarantined);
+        let parked = open_parked(config, (&storage, &keyring), &plan, &marks, &written, &parked);
         let segments = Segments { live: recovered.segments, ready: VecDeque::new(), spares, next_id: recovered.next_segment_id };
         let shared = Arc::new(Shared {
             plan,
@@ -131,6 +135,7 @@ impl Buffer {
             volume,
             relay_id,
             dead_letters,
+            parked,
             keyring,
             acks,
             queue: Mutex::new(queue),
@@ -164,6 +169,7 @@ impl Buffer {
             gauges: Gauges::new(Arc::clone(&shared)),
             purger: Purger::new(Arc::clone(&shared)),
             dead_letters: DeadLetters::new(Arc::clone(&shared)),
+            parked: ParkedLine::new(Arc::clone(&shared), unclean_up_to.is_some()),
             committer: Committer::new(Arc::clone(&shared), next_seq),
             keeper,
             closer: Closer { shared },
@@ -174,6 +180,34 @@ impl Buffer {
     pub fn relay_id(&self) -> uuid::Uuid {
         uuid::Uuid::from_bytes(self.closer.shared.relay_id)
     }
+}
+
+/// What is in the files beside the log.
+fn survey(
+    config: &BufferConfig,
+    storage: &dyn Storage,
+    keyring: &Keyring,
+    recovered: &Recovered,
+) -> Result<(Survey, parked::Survey), OpenError> {
+    let letters = dead_letters::survey(storage)?;
+    dead_letters::finish_retries(storage, keyring, &letters)?;
+    let frontier = recovered.marks.frontier;
+    let opener = parked::Opener { keyring: Some(keyring), key_file: config.encryption_key_file.as_ref(), dead: &letters.seqs, frontier };
+    let parked = parked::survey(storage, &opener)?;
+    Ok((letters, parked))
+}
+
+fn open_parked(
+    config: &BufferConfig,
+    (storage, keyring): (&Arc<dyn Storage>, &Keyring),
+    plan: &Plan,
+    marks: &MarkBook,
+    written: &Marks,
+    survey: &parked::Survey,
+) -> parked::Store {
+    let budget = (plan.parked_bytes, config.parked_bytes.is_some());
+    let ends = (&marks.ends, !written.clean);
+    parked::Store::new(Arc::clone(storage), keyring.clone(), written.relay_id, budget, survey, ends)
 }
 
 /// The keys of `buffer.encryption_key_file`; none when there is no such setting.
@@ -192,19 +226,22 @@ pub(super) fn window_limit(config: &BufferConfig, wanted: usize) -> u64 {
 }
 
 /// How `max_bytes` is divided, after the journal of ids has its part.
-pub(super) fn plan(config: &BufferConfig, largest_stored: u64, window_limit: u64) -> Result<Plan, String> {
-    Plan::new(config.max_bytes - journal::bytes_of(window_limit), config.segment_bytes, config.dead_letter_bytes, largest_stored)
+/// `parked` are the bytes that parked events need which are there, whatever the settings say.
+pub(super) fn plan(config: &BufferConfig, largest_stored: u64, window_limit: u64, parked: u64) -> Result<Plan, String> {
+    let max_bytes = config.max_bytes - journal::bytes_of(window_limit);
+    let parked = config.parked_bytes.unwrap_or(0).max(parked);
+    Plan::new(max_bytes, config.segment_bytes, config.dead_letter_bytes, parked, largest_stored)
 }
 
 /// What is known of the newest events after a start.
-fn remember(acks: &AckWaiters, window: &Window, marks: &MarkBook, now_ms: u64) {
+fn remember(acks: &AckWaiters, window: &Window, marks: &MarkBook, parked: &BTreeSet<u64>, now_ms: u64) {
     if window.limit() < acks.history().limit() as u64 {
         let (events, wanted) = (window.limit(), acks.history().limit());
         tracing::warn!(events, wanted, "buffer.max_bytes has no room for ingest.dedup_window_events: fewer ids are remembered");
     }
     let seqs = window.oldest()..window.durable() + 1;
     let all_acked = marks.ends.total() == marks.ends.acked;
-    acks.history().restore(Seq(seqs.start), seqs.map(|seq| marks.watermark.ended(seq)), all_acked, now_ms);
+    acks.history().restore(Seq(seqs.start), seqs.map(|seq| marks.watermark.ended(seq) && !parked.contains(&seq)), all_acked, now_ms);
 }
 
 /// Events whose key is not there wait for it: they are neither skipped nor set aside.
@@ -266,13 +303,20 @@ fn as_spare(storage: &dyn Storage, name: &str) -> String {
 }
 
 /// The books to go on with. A dead letter counts as one, even where the cursor is older than it.
-pub(super) fn marks_of(recovered: &Recovered, survey: &Survey) -> MarkBook {
+pub(super) fn marks_of(recovered: &Recovered, survey: &Survey, parked: &parked::Survey) -> MarkBook {
     let marks = &recovered.marks;
     let mut watermark = Watermark::restore(marks.frontier, &marks.ended_above, &marks.lost_above);
     let mut ends = marks.ends;
     ends.dead_lettered += survey.seqs.iter().filter(|seq| watermark.ack(**seq)).count() as u64;
     // A dead letter proves that its seq was given, and all before it.
-    let durable = survey.seqs.last().copied().unwrap_or(0).max(recovered.next_seq - 1);
+    // So does a parked event, which is out of the log, and waits.
+    let durable = survey.seqs.last().copied().unwrap_or(0).max(parked.last()).max(recovered.next_seq - 1);
+    for seq in parked.recent() {
+        if !watermark.ended(seq) && !watermark.ack(seq) {
+            // Farther away than anything leased, by a cursor that is gone: a range will do.
+            let _ = watermark.lose(seq, seq);
+        }
+    }
     let unknown = (recovered.next_seq <= durable).then_some((recovered.next_seq, durable));
     for (from, to) in recovered.report.lost.iter().copied().chain(unknown) {
         let events = watermark.lose(from, to);
@@ -281,18 +325,36 @@ pub(super) fn marks_of(recovered: &Recovered, survey: &Survey) -> MarkBook {
         }
         ends.lost += events;
     }
+    let ended = watermark.frontier() + watermark.ended_above();
+    let settled = parked::settle(ends, ended, parked.alive(), parked.dead());
+    told(&settled);
     let partitions = marks.partitions.iter().map(|mark| ((Arc::from(mark.topic.as_str()), mark.partition), (mark.seq, mark.offset)));
     MarkBook {
         durable,
         backlog: durable.saturating_sub(watermark.frontier()).saturating_sub(watermark.ended_above()),
         watermark,
-        ends,
+        ends: settled.ends,
+        parked: parked.alive(),
         partitions: partitions.collect(),
         ages: recovered.ages.iter().copied().collect(),
         oldest_leased_ms: None,
         reader_sleeps: false,
         woken: false,
         in_doubt: false,
+    }
+}
+
+/// What opening changed in the books of parked events.
+fn told(settled: &parked::Settled) {
+    let parked::Settled { again, dead, lost, .. } = *settled;
+    if again > 0 {
+        tracing::info!(events = again, "parked events were sent before the stop, and nothing had noted it yet: they are sent again");
+    }
+    if dead > 0 {
+        tracing::info!(events = dead, "parked events had become dead letters before the stop");
+    }
+    if lost > 0 {
+        tracing::error!(events = lost, "parked events are lost: no file holds them");
     }
 }
 

@@ -159,6 +159,16 @@ impl Reader {
     }
 
     /// What the buffer's parts share.
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// The same, to be kept.
+    pub(super) fn shared_handle(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
+    }
+
+    /// What the buffer's parts share.
     #[cfg(test)]
     pub(super) fn shared_for_tests(&self) -> &Shared {
         &self.shared
@@ -183,13 +193,26 @@ impl Reader {
     /// What follows when `fresh` events that waited have reached their end.
     fn note_ends(&mut self, mut marks: MutexGuard<'_, MarkBook>, fresh: u64) {
         marks.backlog = marks.backlog.saturating_sub(fresh);
+        self.pop_leases(&mut marks);
+        drop(marks);
+        self.shared.after_end(fresh);
+    }
+
+    /// Events up to `highest` were parked: they are out of the log, and not at their end.
+    pub(super) fn left_log(&mut self, highest: u64) {
+        let shared = Arc::clone(&self.shared);
+        // They may never have been leased in this life.
+        self.fresh_from = self.fresh_from.max(highest + 1);
+        self.pop_leases(&mut lock(&shared.marks));
+    }
+
+    /// What is behind the frontier is leased no longer.
+    fn pop_leases(&mut self, marks: &mut MarkBook) {
         let frontier = marks.watermark.frontier();
         while self.leases.front().is_some_and(|lease| lease.first_seq + u64::from(lease.count) <= frontier + 1) {
             let _ = self.leases.pop_front();
         }
         marks.oldest_leased_ms = self.leases.front().map(|lease| lease.accepted_ms);
-        drop(marks);
-        self.shared.after_end(fresh);
     }
 
     /// Gives an event up as one that Kafka will never take: keeps it as a dead letter, then books its end. Blocks for a sync.
@@ -249,13 +272,7 @@ impl Reader {
 
     /// The newest place of each partition that is known.
     pub fn places(&self) -> Vec<Place> {
-        let marks = lock(&self.shared.marks);
-        let place = |((topic, partition), (_, offset)): (&(Arc<str>, i32), &(u64, i64))| Place {
-            topic: Arc::clone(topic),
-            partition: *partition,
-            offset: *offset,
-        };
-        marks.partitions.iter().map(place).collect()
+        lock(&self.shared.marks).places()
     }
 
     /// Remembers the newest acked place of a partition, for the checkpoint.

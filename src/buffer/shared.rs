@@ -1,5 +1,5 @@
 //! What the two sides of the buffer and its two threads share. One mutex per concern, each held for a few instructions and never across
-//! I/O. Order, where two are needed: queue before window before marks before segments.
+//! I/O. Order, where two are needed: queue before window before the index of what is parked before marks before segments.
 
 use super::Leased;
 use super::capacity::{Capacity, Plan, Slot};
@@ -10,10 +10,11 @@ use super::log::cipher::Keyring;
 use super::log::cursor::{MAX_PARTITIONS, Marks, PartitionMark, newest_that_fit};
 use super::log::segment::Segment;
 use super::log::storage::{Storage, Volume};
+use super::parked;
 use super::rates::Rates;
 use super::reply::Reply;
 use super::watermark::{Above, Watermark};
-use crate::event::{Batch, Seq};
+use crate::event::{Batch, Place, Seq};
 use crate::lifecycle::{AckWaiters, Counter, Ends, Gauge, Histogram, Receipt};
 use crate::sync::{AtomicU64, Condvar, Mutex, MutexGuard};
 use std::collections::{BTreeMap, VecDeque};
@@ -102,6 +103,8 @@ pub(crate) struct MarkBook {
     pub(crate) ends: Ends,
     /// Durable and not at their end: counted up by commits and down by ends, apart from the seqs.
     pub(crate) backlog: u64,
+    /// Durable, parked, and not at their end: out of the log, so not in its backlog.
+    pub(crate) parked: u64,
     pub(crate) partitions: BTreeMap<(Arc<str>, i32), (u64, i64)>,
     /// `(first seq, accepted ms)` of frames about a second apart.
     pub(crate) ages: VecDeque<(u64, u64)>,
@@ -213,6 +216,7 @@ pub(crate) struct Shared {
     pub(crate) ends_on_disk: Mutex<Ends>,
     pub(crate) ends_changed: Condvar,
     pub(crate) dead_letters: Store,
+    pub(crate) parked: parked::Store,
     /// Events below this seq may be at their end without ever having been leased: an operator purged them.
     pub(crate) purged_below: AtomicU64,
     pub(crate) rates: Mutex<Rates>,
@@ -342,7 +346,7 @@ impl Shared {
     /// The numbers of a refusal.
     pub(crate) fn full_detail(&self) -> FullDetail {
         let rates = lock(&self.rates).now();
-        let depth_events = lock(&self.marks).backlog;
+        let depth_events = lock(&self.marks).waiting();
         let bytes = self.meters.allocated.get();
         // Room comes a whole segment at a time: estimate how long the oldest one takes to drain.
         let first_segment_events = {
@@ -355,6 +359,11 @@ impl Shared {
         let seconds = to_drain as f64 / rates.acked;
         let time_to_room = (rates.acked > 0.0).then(|| Duration::from_secs_f64(seconds.clamp(0.0, 86_400.0)));
         FullDetail { depth_events, bytes, max_bytes: self.max_bytes, drain_rate: rates.acked, time_to_room }
+    }
+
+    /// Writes down how far the parked events have come, as far as the cursor on disk knows it. `false` when the disk did not let it.
+    pub(crate) fn keep_parked(&self) -> bool {
+        self.parked.keep_books(&self.parked.settled(), &|| lock(&self.marks).ends)
     }
 
     /// What the cursor should say now.
@@ -370,8 +379,12 @@ impl Shared {
 impl MarkBook {
     /// What a cursor should say.
     pub(crate) fn to_cursor(&self, relay_id: [u8; 16], segment_id: u64, clean: bool) -> Marks {
-        let Above { bits, lost, forgotten_acked, forgotten_lost } = self.watermark.above();
-        let ends = Ends { acked: self.ends.acked - forgotten_acked, lost: self.ends.lost - forgotten_lost, ..self.ends };
+        let Above { bits, lost: lost_above, forgotten_acked, forgotten_lost } = self.watermark.above();
+        // Parked events may be among what is forgotten. They are known from their files, and were never counted as ended: as many as there are
+        // parked are not taken off, and opening, which counts the files, takes off what is too much.
+        let (lost, left) = (forgotten_lost.saturating_sub(self.parked), self.parked.saturating_sub(forgotten_lost));
+        let acked = forgotten_acked.saturating_sub(left);
+        let ends = Ends { acked: self.ends.acked.saturating_sub(acked), lost: self.ends.lost.saturating_sub(lost), ..self.ends };
         let partitions = self.partitions.iter().map(|((topic, partition), (seq, offset))| PartitionMark {
             topic: topic.to_string(),
             partition: *partition,
@@ -382,7 +395,7 @@ impl MarkBook {
             relay_id,
             frontier: self.watermark.frontier(),
             ended_above: bits,
-            lost_above: lost,
+            lost_above,
             ends,
             durable_seq: self.durable,
             segment_id,
@@ -430,6 +443,35 @@ impl MarkBook {
             let _ = self.ages.pop_front();
         }
         self.oldest_leased_ms.or_else(|| self.ages.front().map(|&(_, ms)| ms))
+    }
+
+    /// Everything that waits: in the log, and parked.
+    pub(crate) fn waiting(&self) -> u64 {
+        self.backlog + self.parked
+    }
+
+    /// Events left the log to be parked; those that had left it before do not count.
+    pub(crate) fn park(&mut self, seqs: &[u64]) {
+        let fresh = seqs.iter().filter(|seq| self.watermark.ack(**seq)).count() as u64;
+        self.parked += fresh;
+        self.backlog = self.backlog.saturating_sub(fresh);
+    }
+
+    /// Parked events reached their end, which `part` counts; returns all ends then.
+    pub(crate) fn end_parked(&mut self, fresh: u64, part: fn(&mut Ends) -> &mut u64) -> Ends {
+        *part(&mut self.ends) += fresh;
+        self.parked = self.parked.saturating_sub(fresh);
+        self.ends
+    }
+
+    /// The newest place of each partition that is known.
+    pub(crate) fn places(&self) -> Vec<Place> {
+        let place = |((topic, partition), (_, offset)): (&(Arc<str>, i32), &(u64, i64))| Place {
+            topic: Arc::clone(topic),
+            partition: *partition,
+            offset: *offset,
+        };
+        self.partitions.iter().map(place).collect()
     }
 
     /// Remembers the newest acked place of a partition.

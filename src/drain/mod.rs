@@ -27,6 +27,7 @@ mod inflight;
 mod isolate;
 mod kafka;
 mod parked_line;
+mod parked_source;
 mod parking;
 mod reconcile;
 mod resting;

@@ -126,4 +126,24 @@ impl Source for Reader {
     fn stopped_clean(&self) -> bool {
         Reader::stopped_clean(self)
     }
+
+    fn parks(&self) -> bool {
+        Reader::parks(self)
+    }
+
+    fn is_parked(&self, topic: &str) -> bool {
+        Reader::is_parked(self, topic)
+    }
+
+    fn park_topic(&mut self, topic: &str) -> bool {
+        Reader::park_topic(self, topic)
+    }
+
+    fn park(&mut self, topic: &str, events: &[ParkedEvent]) -> Result<(), ParkError> {
+        Reader::park(self, topic, events)
+    }
+
+    fn parked_come_first(&self) -> bool {
+        Reader::parked_come_first(self)
+    }
 }

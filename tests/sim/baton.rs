@@ -43,10 +43,6 @@ impl Seat {
         look(&self.world)
     }
 
-    pub fn world(&self) -> Shared {
-        Arc::clone(&self.world)
-    }
-
     /// This line waits: time passes, others take their turns.
     pub fn pass(&self, time: Duration) {
         self.look().pass(time);

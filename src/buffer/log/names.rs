@@ -5,6 +5,7 @@ use super::quarantine::QUARANTINE_DIR;
 use super::segment::number_in;
 use crate::buffer::dead_letters::DEAD_LETTERS_DIR;
 use crate::buffer::dedup::journal::{JOURNAL_NAME, NEW_NAME};
+use crate::buffer::parked::PARKED_DIR;
 
 /// Whether only a buffer has an entry of this name.
 pub(crate) fn is_ours(name: &str) -> bool {
@@ -15,7 +16,7 @@ pub(crate) fn is_ours(name: &str) -> bool {
 pub(crate) fn is_known(name: &str) -> bool {
     is_ours(name)
         || is_furniture(name)
-        || [crate::buffer::LOCK_NAME, QUARANTINE_DIR, DEAD_LETTERS_DIR, JOURNAL_NAME, NEW_NAME].contains(&name)
+        || [crate::buffer::LOCK_NAME, QUARANTINE_DIR, DEAD_LETTERS_DIR, PARKED_DIR, JOURNAL_NAME, NEW_NAME].contains(&name)
 }
 
 /// What a new, empty volume may hold.

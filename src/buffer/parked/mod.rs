@@ -11,12 +11,41 @@
 //!
 //! Deliberately absent: an order between topics, and a topic's name by any other rule than `kafka.topic` had when the event was parked.
 
+#[cfg(test)]
+mod bench;
+mod files;
+mod format;
+mod index;
+mod leave;
+mod line;
+#[cfg(test)]
+mod model;
+mod settle;
+mod spans;
+mod store;
+mod survey;
+#[cfg(test)]
+mod tests;
+mod varint;
+
+use crate::config::BufferConfig;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
+pub(in crate::buffer) use files::{PARKED_DIR, bytes_there};
+pub use line::{ParkedLine, ParkedWaker};
+pub(in crate::buffer) use settle::{Settled, settle};
+pub(in crate::buffer) use store::Store;
+pub(in crate::buffer) use survey::{Opener, Survey, survey};
+
 /// Most topics that can be parked at a time.
 pub const MAX_TOPICS: usize = 64;
+
+/// What `buffer.parked_bytes` should be: what the settings say, or a quarter of `buffer.max_bytes`, when blocked topics are to be parked; else none.
+pub fn budget(config: &BufferConfig, parks: bool) -> Option<u64> {
+    parks.then(|| config.parked_bytes.unwrap_or((config.max_bytes / 4).max(1 << 16)))
+}
 
 /// An event on its way out of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]

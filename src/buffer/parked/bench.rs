@@ -1,0 +1,172 @@
+//! A buffer step by step, on one thread, for the tests of what is parked: its source id is an event's topic.
+
+use super::super::log::storage::Storage;
+use super::super::memory::Memory;
+use super::super::shared::lock;
+use super::super::{AppendOptions, Buffer, OpenError};
+use super::{ParkError, ParkedEvent};
+use crate::buffer::dead_letters::{Cause, DeadLetter};
+use crate::config::BufferConfig;
+use crate::event::{BatchBuilder, EventParts, Field, Records, Seq};
+use crate::lifecycle::AckWaiters;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+pub(super) struct Bench {
+    pub(super) buffer: Buffer,
+    pub(super) memory: Arc<Memory>,
+}
+
+pub(super) fn config() -> BufferConfig {
+    BufferConfig { max_bytes: 4 << 20, min_free_bytes: 0, parked_bytes: Some(1 << 20), ..BufferConfig::default() }
+}
+
+pub(super) fn try_open(memory: &Arc<Memory>, config: &BufferConfig) -> Result<Bench, OpenError> {
+    let storage: Arc<dyn Storage> = Arc::<Memory>::clone(memory);
+    let buffer = Buffer::open(config, storage, Arc::new(AckWaiters::default()), 0)?;
+    buffer.reader.parking("{source_id}");
+    Ok(Bench { buffer, memory: Arc::clone(memory) })
+}
+
+pub(super) fn open(memory: &Arc<Memory>) -> Bench {
+    try_open(memory, &config()).unwrap()
+}
+
+pub(super) fn letter(event: &ParkedEvent) -> DeadLetter {
+    let cause = Cause { reason: "too_large".into(), text: "too large".into(), attempts: 1, first_refused_ms: 5, dead_ms: 9 };
+    DeadLetter { seq: event.seq, accepted_ms: event.accepted_ms, cause, record: event.record.clone() }
+}
+
+impl Bench {
+    /// Stores a request of events of these topics; returns the first seq.
+    pub(super) fn append(&mut self, topics: &[&str], len: usize) -> u64 {
+        self.tick();
+        let mut batch = BatchBuilder::default();
+        let value = "x".repeat(len);
+        for topic in topics {
+            let text = Field::Text("t");
+            let (value, source_id) = (value.as_bytes(), Field::Text(topic));
+            batch.push(&EventParts { value, id: text, kind: text, source_type: text, source_id, traceparent: Field::Absent });
+        }
+        let options = AppendOptions { deadline: Instant::now() + Duration::from_secs(10), receipts: None };
+        let mut answer = pin!(self.buffer.appender.append(batch.finish(), options));
+        let mut poll = || answer.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        assert!(poll().is_pending());
+        for _ in 0..4 {
+            assert!(self.buffer.committer.turn(true).is_continue());
+            if let Poll::Ready(answer) = poll() {
+                return answer.unwrap().first_seq.0;
+            }
+        }
+        panic!("nobody answers");
+    }
+
+    /// What the drain gets from the log from here on.
+    pub(super) fn log(&mut self) -> Vec<(String, ParkedEvent)> {
+        let mut events = Vec::new();
+        while let Some(frame) = self.buffer.reader.next_frame().unwrap() {
+            let mut records = Records::new(&frame.payload);
+            let mut at = 0;
+            for seq in frame.first_seq.0..frame.first_seq.0 + u64::from(frame.count) {
+                let topic = records.next().unwrap().unwrap().source_id.to_owned();
+                let record = frame.payload.slice(at..records.offset());
+                at = records.offset();
+                if !self.buffer.reader.is_acked(Seq(seq)) {
+                    events.push((topic, ParkedEvent { seq, accepted_ms: frame.accepted_ms, record }));
+                }
+            }
+        }
+        events
+    }
+
+    /// All events of the log that wait, from the first.
+    pub(super) fn rewound(&mut self) -> Vec<(String, ParkedEvent)> {
+        self.buffer.reader.rewind();
+        self.log()
+    }
+
+    pub(super) fn park(&mut self, topic: &str, events: &[ParkedEvent]) -> Result<(), ParkError> {
+        let _ = self.buffer.reader.park_topic(topic);
+        self.buffer.reader.park(topic, events)
+    }
+
+    /// Stores events of one topic, and parks them.
+    pub(super) fn append_parked(&mut self, topic: &str, count: usize, len: usize) -> Vec<u64> {
+        let _ = self.append(&vec![topic; count], len);
+        let events: Vec<ParkedEvent> = self.log().into_iter().filter(|(of, _)| of == topic).map(|(_, event)| event).collect();
+        self.park(topic, &events).unwrap();
+        events.iter().map(|event| event.seq).collect()
+    }
+
+    /// What the parked line gives of a topic from its first event that waits.
+    pub(super) fn parked(&mut self, topic: &str) -> Vec<ParkedEvent> {
+        self.buffer.parked.turn_to(topic);
+        self.line()
+    }
+
+    /// What it gives from here on.
+    pub(super) fn line(&mut self) -> Vec<ParkedEvent> {
+        let mut events = Vec::new();
+        while let Some(frame) = self.buffer.parked.next_frame().unwrap() {
+            let mut records = Records::new(&frame.payload);
+            let mut at = 0;
+            for seq in frame.first_seq.0..frame.first_seq.0 + u64::from(frame.count) {
+                let _ = records.next().unwrap().unwrap();
+                events.push(ParkedEvent { seq, accepted_ms: frame.accepted_ms, record: frame.payload.slice(at..records.offset()) });
+                at = records.offset();
+            }
+            assert!(records.next().is_none());
+        }
+        events
+    }
+
+    pub(super) fn seqs(&mut self, topic: &str) -> Vec<u64> {
+        self.parked(topic).iter().map(|event| event.seq).collect()
+    }
+
+    pub(super) fn ack(&mut self, seqs: &[u64]) -> usize {
+        self.buffer.parked.ack(&seqs.iter().copied().map(Seq).collect::<Vec<_>>())
+    }
+
+    /// The keeper's turn: the cursor in one of its slots.
+    pub(super) fn tick(&mut self) {
+        assert!(self.buffer.keeper.turn(Instant::now()).is_continue());
+    }
+
+    /// Until everything is written down.
+    pub(super) fn settle(&mut self) {
+        for _ in 0..3 {
+            self.tick();
+            self.tick();
+            self.buffer.parked.keep_books();
+        }
+    }
+
+    pub(super) fn files(&self) -> usize {
+        self.memory.list(super::PARKED_DIR).unwrap().len()
+    }
+
+    #[track_caller]
+    pub(super) fn assert_books(&self) {
+        let snapshot = self.buffer.gauges.snapshot();
+        assert_eq!(snapshot.ledger.conservation_error(), 0, "{:?}", snapshot.ledger);
+        assert_eq!(lock(&self.buffer.reader.shared().marks).parked, snapshot.parked.events, "{:?}", snapshot.parked);
+        assert!(snapshot.parked.bytes <= snapshot.parked.max_bytes && snapshot.bytes <= snapshot.max_bytes, "{snapshot:?}");
+    }
+
+    /// Where a kill -9 would leave the next start.
+    pub(super) fn killed(self) -> Bench {
+        open(&Memory::with(&self.memory.image(), 9_000))
+    }
+
+    /// The same after a stop in good order.
+    pub(super) fn stopped(self) -> Bench {
+        let Buffer { closer, mut keeper, .. } = self.buffer;
+        closer.close_appends();
+        closer.close_keeper();
+        assert!(keeper.turn(Instant::now()).is_break());
+        open(&Memory::with(&self.memory.image(), 9_000))
+    }
+}
