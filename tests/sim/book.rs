@@ -185,6 +185,7 @@ impl Book {
     /// `parked`: by the line for what is parked, whose books follow behind the cursor.
     pub fn acked(&mut self, seq: u64, parked: bool) {
         assert!(self.acked.insert(seq), "seq {seq} was booked twice");
+        let _ = self.in_doubt.remove(&seq);
         if parked {
             self.parked_acks.push(seq);
         } else {

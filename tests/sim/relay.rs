@@ -63,6 +63,7 @@ impl Relay {
         let storage: Arc<dyn Storage> = Arc::new(disk.clone());
         let opened = Buffer::open(&config, storage, acks, 0).unwrap_or_else(|error| panic!("the buffer does not open: {error:?}"));
         let Buffer { appender, reader, gauges, purger, dead_letters, parked, committer, keeper, closer } = opened;
+        reader.parking("t{source}");
         let (committer, keeper) = (Some(committer), Some(keeper));
         let (waiting, receipts) = (Vec::new(), Vec::new());
         let relay = Self {

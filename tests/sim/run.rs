@@ -92,7 +92,7 @@ fn begin(world: &Shared, disk: &Disk, is_last: bool) {
     world.is_last_life = is_last;
     world.kafka.batch_events = BATCH_EVENTS;
     world.acts_left = world.style.acts;
-    world.has_sent = false;
+    world.looks_back = [false; LINES];
     world.trace.note("life", &[u64::from(is_last), disk.number()]);
     if let Some(calls) = world.style.crash_calls.filter(|_| !is_last) {
         let at = disk.number() + 1 + world.chance.below(calls);
@@ -121,8 +121,9 @@ fn live(world: &Shared, disk: &Disk) -> DrainReport {
         let beside = parks.then(|| {
             let (acks, stop) = (Arc::clone(&acks), parked_stop.clone());
             let drain = line(&parked_seat, parked, acks, stop, Blocked::Rest);
-            let seat = parked_seat.clone();
+            let (seat, runtime) = (parked_seat.clone(), tokio::runtime::Handle::current());
             scope.spawn(move || {
+                let _runtime = runtime.enter();
                 let ended = catch_unwind(AssertUnwindSafe(|| {
                     seat.begin();
                     drain.run_parked()

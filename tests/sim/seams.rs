@@ -83,7 +83,9 @@ impl<S: Source> Source for Watched<S> {
     }
 
     fn in_doubt(&mut self) -> Option<Seq> {
-        self.reader.in_doubt()
+        let in_doubt = self.reader.in_doubt();
+        self.seat.look().looks_back[self.seat.line] |= in_doubt.is_some();
+        in_doubt
     }
 
     fn leave_in_doubt(&mut self) {
@@ -199,7 +201,7 @@ impl SinkFactory for Handles {
             return Err(Refusal::new(Code::CriticalSystemResource, "no threads"));
         }
         kafka.connect(self.0.line, &mut around);
-        world.has_sent = true;
+        world.looks_back[self.0.line] = false;
         Ok(Handle(self.0.clone()))
     }
 
@@ -245,12 +247,13 @@ impl SinkFactory for Handles {
             world.book.excuse();
         } else {
             world.looks += 1;
-            world.book.in_doubt.clear();
+            // What was found is in doubt until it is booked: the relay may die before.
+            world.book.in_doubt.retain(|seq| found.iter().any(|found| found.seq.0 == *seq));
         }
         world.trace.note("looked", &[above, up_to, found.len() as u64]);
         let seqs = found.iter().map(|found| found.seq.0);
         world.kafka.confirmed.extend(seqs.clone());
-        if !world.has_sent {
+        if std::mem::take(&mut world.looks_back[self.0.line]) {
             world.book.found_before.extend(seqs);
         }
         Ok(Tail { found, cut_short })

@@ -1,7 +1,7 @@
 //! Everything of a run that is not the drain, and the turns that it takes while the drain waits.
 
 use super::book::Book;
-use super::kafka::{Around, Kafka, PARTITIONS};
+use super::kafka::{Around, Kafka, LINES, PARTITIONS};
 use super::relay::Relay;
 use super::style::{Looks, Style, happens};
 use super::trace::Trace;
@@ -37,8 +37,8 @@ pub struct World {
     pub looks: u64,
     /// Events that were parked.
     pub parked: u64,
-    /// In this life there was a handle.
-    pub has_sent: bool,
+    /// The next look of a line is for what an earlier life left in doubt: Redis may have been told of it.
+    pub looks_back: [bool; LINES],
     turns: u64,
 }
 
@@ -66,7 +66,7 @@ impl World {
             crashes: 0,
             looks: 0,
             parked: 0,
-            has_sent: false,
+            looks_back: [false; LINES],
             turns: 0,
         }
     }
