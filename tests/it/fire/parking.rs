@@ -221,12 +221,12 @@ fn after_another_topic_setting_the_parked_come_first() {
     let all = format!("{name}.all");
     kafka.create_topic(&all, 2, 1, &[]);
     let mut relay = parking(kafka, &name).start();
-    let event = |n: u64| json!({"id": format!("e{n}"), "type": "order/made", "source_type": "t", "source_id": "s"});
+    let event = |n: u64| json!({"id": format!("e{n}"), "type": "order", "source_type": "t", "source_id": "s"});
     for n in 0..100 {
         relay.client().post_json("/v1/events", &event(n)).expect(202);
     }
     relay.wait_metric("buffer_parked_events", SOON, |parked| parked == 100.0);
-    assert_eq!(wait_blocked(&relay, &format!("{name}.order/made"))["reason"], "invalid_topic");
+    assert_eq!(wait_blocked(&relay, &format!("{name}.order"))["reason"], "unknown_topic");
     assert_eq!(relay.stop(SOON), 5);
     let config = relay.dir().join("dualstream.toml");
     let settings = fs::read_to_string(&config).unwrap();
