@@ -154,8 +154,9 @@ mod tests {
     #[test]
     fn when_all_rest_it_is_known_how_long() {
         let (topics, mut resting, mut rng) = (topics(&["a"]), Resting::default(), fastrand::Rng::with_seed(1));
-        let now = Instant::now() + FIRST;
-        resting.look_at(&topics, now - FIRST);
+        let begin = Instant::now();
+        let now = begin + FIRST;
+        resting.look_at(&topics, begin);
         assert_eq!(resting.next(now).as_ref(), Some(&topics[0]));
         resting.rest(&topics[0], &Refusal::new(Code::InvalidTopic, "no"), now, 1, &mut rng);
         assert_eq!(resting.next(now), None);

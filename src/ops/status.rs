@@ -208,7 +208,9 @@ fn blocked_topics(parked: &DrainStats) -> Vec<BlockedTopic> {
 }
 
 fn sums(mut counts: BTreeMap<&'static str, u64>, others: &BTreeMap<&'static str, u64>) -> BTreeMap<&'static str, u64> {
-    others.iter().for_each(|(name, n)| *counts.entry(name).or_default() += n);
+    for (name, n) in others {
+        *counts.entry(name).or_default() += n;
+    }
     counts
 }
 

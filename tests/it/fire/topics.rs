@@ -90,7 +90,7 @@ fn send_without_key(kafka: &Kafka, topic: &str) -> Result<(), RDKafkaErrorCode> 
     let producer: BaseProducer<Delivery> = client.create_with_context(Delivery::default()).unwrap();
     producer.send(BaseRecord::<(), _, _>::to(topic).payload("{}")).map_err(|(error, _)| error).unwrap();
     wait::until("a report", SOON, || {
-        let _ = producer.poll(wait::POLL);
+        producer.poll(wait::POLL);
         *producer.context().0.lock().unwrap()
     })
 }
