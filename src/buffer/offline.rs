@@ -107,7 +107,7 @@ pub fn purge(storage: &dyn Storage, keyring: &Keyring, selection: &Selection) ->
         held.write_cursor()?;
         cuts.make(storage, keyring, held.recovered.marks.relay_id)?;
     }
-    Ok(selected.summary(purged).and(parked))
+    Ok(selected.summary(purged).and(&parked))
 }
 
 /// Removes the dead letters of a selection for good, or says what that would do.

@@ -15,6 +15,7 @@ use super::super::log::segment::{self, DATA_START, HeaderProblem, Seal, SegmentH
 use super::super::log::storage::{OpenMode, Storage, StorageFile};
 use super::super::parked::{self, Outside};
 use super::super::watermark::Watermark;
+use super::ShowParked;
 use crate::event::{EventRef, Records};
 use bytes::Bytes;
 use std::path::PathBuf;
@@ -47,8 +48,6 @@ pub(in crate::buffer) struct Look {
 
 /// Shown an event: its seq, when it was accepted, itself. Says whether to go on.
 pub(in crate::buffer) type Show<'a> = dyn FnMut(u64, u64, &EventRef<'_>) -> bool + 'a;
-/// Shown the topic for which it is parked as well, if it is.
-pub(in crate::buffer) type ShowParked<'a> = dyn FnMut(u64, u64, &EventRef<'_>, Option<&str>) -> bool + 'a;
 
 impl Look {
     /// Opens what is there.

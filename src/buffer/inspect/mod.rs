@@ -20,6 +20,9 @@ use serde::Serialize;
 
 pub use waiting::WaitingEvent;
 
+/// Shown a waiting event: its seq, when it was accepted, itself, and the topic for which it is parked, if it is. Says whether to go on.
+pub type ShowParked<'a> = dyn FnMut(u64, u64, &EventRef<'_>, Option<&str>) -> bool + 'a;
+
 /// A directory at one moment.
 #[derive(Clone, Debug, Serialize)]
 pub struct DirectoryInfo {
@@ -124,12 +127,7 @@ pub fn peek(
 ///
 /// # Errors
 /// As [`peek`].
-pub fn waiting(
-    storage: &dyn Storage,
-    keyring: &Keyring,
-    from: u64,
-    show: &mut dyn FnMut(u64, u64, &EventRef<'_>, Option<&str>) -> bool,
-) -> Result<(), OpenError> {
+pub fn waiting(storage: &dyn Storage, keyring: &Keyring, from: u64, show: &mut ShowParked<'_>) -> Result<(), OpenError> {
     Look::open(storage)?.visit_all(storage, keyring, from, show)
 }
 

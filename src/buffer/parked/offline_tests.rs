@@ -35,14 +35,14 @@ fn seen(storage: &dyn Storage, keyring: &Keyring, from: u64) -> Result<Vec<(u64,
     Ok(seen)
 }
 
-fn image_of(bench: Bench) -> Image {
+fn image_of(bench: &Bench) -> Image {
     bench.memory.image()
 }
 
 // Goal: parked events are shown among the others, in order, with their topic; figures and books of a directory count them as waiting.
 #[test]
 fn parked_events_are_seen() {
-    let memory = Memory::with(&image_of(made()), 9_000);
+    let memory = Memory::with(&image_of(&made()), 9_000);
     let shown = |n: u64, topic: &str| (n, topic.to_owned(), Some(topic.to_owned()));
     let expected = vec![shown(2, "b"), shown(3, "a"), shown(4, "b"), shown(5, "a"), shown(6, "b"), (7, "c".to_owned(), None)];
     assert_eq!(seen(&*memory, &Keyring::default(), 0).unwrap(), expected);
@@ -58,7 +58,7 @@ fn parked_events_are_seen() {
 // Goal: damage to parked events is an alarm, is said to be what it is, and is repaired: the file is kept, its events are counted as lost, the rest waits.
 #[test]
 fn damage_is_found_and_repaired() {
-    let sound = image_of(made());
+    let sound = image_of(&made());
     for name in sound.keys().filter(|name| name.starts_with(PARKED_DIR)) {
         for at in [4, 170, sound[name].len() - 1] {
             let mut image = sound.clone();
@@ -118,7 +118,7 @@ fn parked_events_are_purged() {
             assert_eq!(parked, left.iter().copied().filter(|seq| *seq < 7).collect::<Vec<_>>());
         }
     }
-    assert_eq!(Purged::default().and(Purged::of(&[4, 9])), Purged { events: 2, first_seq: Some(4), last_seq: Some(9) });
+    assert_eq!(Purged::default().and(&Purged::of(&[4, 9])), Purged { events: 2, first_seq: Some(4), last_seq: Some(9) });
 }
 
 // Goal: the line goes on behind what is purged under its eyes, and its topic is released when nothing is left.

@@ -72,7 +72,7 @@ pub(in crate::buffer) fn select(
 ) -> Result<Purged, OpenError> {
     let mut purged = Purged::default();
     for file in &survey.files {
-        purged = purged.and(Purged::of(&chosen_of(storage, keyring, selection, file)?));
+        purged = purged.and(&Purged::of(&chosen_of(storage, keyring, selection, file)?));
     }
     Ok(purged)
 }
@@ -108,7 +108,7 @@ pub(in crate::buffer) fn cuts(
     let (mut purged, mut cuts) = (Purged::default(), Vec::new());
     for file in &survey.files {
         let seqs = chosen_of(storage, keyring, selection, file)?;
-        purged = purged.and(Purged::of(&seqs));
+        purged = purged.and(&Purged::of(&seqs));
         cuts.push((file.name.clone(), seqs));
     }
     Ok((purged, Cuts(cuts)))
@@ -153,7 +153,7 @@ impl Shared {
             let chosen = choose(&*self.storage, &self.keyring, &name, selection);
             let chosen = chosen.map_err(|unread| unread.into_error(&*self.storage, &name))?;
             let fresh = self.give_up_parked((number, &name, edition), &chosen, dry_run);
-            purged = purged.and(Purged::of(&fresh));
+            purged = purged.and(&Purged::of(&fresh));
             if !dry_run {
                 for (from, to) in runs(&fresh) {
                     self.acks.given_up(Seq(from), Seq(to));

@@ -26,7 +26,7 @@ impl Purger {
         let mut trial = lock(&self.shared.marks).watermark.clone();
         match trial.give_up(&selected.ranges) {
             // By the marks of this moment: the cursor that was read may be a little behind them.
-            Some(events) => Ok(selected.summary(events).and(self.shared.purge_parked(selection, true)?)),
+            Some(events) => Ok(selected.summary(events).and(&self.shared.purge_parked(selection, true)?)),
             None => Err(selected.too_scattered(&trial)),
         }
     }
@@ -69,7 +69,7 @@ impl Purger {
         self.shared.after_end(purged);
         self.shared.poke_keeper();
         self.shared.marks_changed.notify_one();
-        Ok((selected.summary(purged).and(parked), in_all))
+        Ok((selected.summary(purged).and(&parked), in_all))
     }
 
     /// Returns how many events were given up, and how many ever.

@@ -55,7 +55,7 @@ pub struct Purged {
 
 impl Purged {
     /// Both.
-    pub(in crate::buffer) fn and(self, other: Self) -> Self {
+    pub(in crate::buffer) fn and(&self, other: &Self) -> Self {
         Self {
             events: self.events + other.events,
             first_seq: self.first_seq.into_iter().chain(other.first_seq).min(),
@@ -116,7 +116,7 @@ impl Selected {
 
     /// What a purge of it would do.
     pub fn plan(&self) -> Purged {
-        self.summary(self.events).and(self.parked.clone())
+        self.summary(self.events).and(&self.parked)
     }
 
     /// The refusal of what does not fit into `mark`.
