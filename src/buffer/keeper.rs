@@ -142,12 +142,13 @@ impl Keeper {
     fn write_cursor(&mut self, marks: Marks) {
         match self.cursor.write(&marks) {
             Ok(()) => {
-                *lock(&self.shared.ends_on_disk) = marks.ends;
-                self.shared.ends_changed.notify_all();
                 self.slots = [self.slots[1], Some((marks.frontier, marks.ends))];
+                // Before those who wait are told.
                 if let Some((_, ends)) = self.slots[0] {
                     self.shared.parked.settle(ends);
                 }
+                *lock(&self.shared.ends_on_disk) = marks.ends;
+                self.shared.ends_changed.notify_all();
                 self.written = marks;
                 self.told_cursor_waits = false;
             }

@@ -14,7 +14,7 @@ use super::log::recovery::{self, Recovered, io_error};
 use super::log::segment::Segment;
 use super::log::storage::Storage;
 use super::open::{marks_of, take_lock};
-use super::parked;
+use super::parked::{self, Unread};
 use super::purge::{PurgeError, Purged, Selection, select};
 use super::shared::MarkBook;
 use super::verify::{Severity, check};
@@ -27,6 +27,7 @@ struct Held<'a> {
     storage: &'a dyn Storage,
     recovered: Recovered,
     marks: MarkBook,
+    parked: parked::Survey,
     _lock: Arc<dyn fmt::Debug + Send + Sync>,
 }
 
@@ -98,8 +99,15 @@ pub fn purge(storage: &dyn Storage, keyring: &Keyring, selection: &Selection) ->
     held.write_cursor()?;
     let selected = select(storage, keyring, selection)?;
     let Some(purged) = held.marks.purge(&selected.ranges) else { return Err(selected.too_scattered(&held.marks.watermark)) };
+    let (parked, cuts) = parked::cuts(storage, keyring, selection, &held.parked)?;
+    let _ = held.marks.end_parked(parked.events, |ends| &mut ends.purged);
     held.write_cursor()?;
-    Ok(selected.summary(purged))
+    if parked.events > 0 {
+        // Its older slot, too: then the files may go.
+        held.write_cursor()?;
+        cuts.make(storage, keyring, held.recovered.marks.relay_id)?;
+    }
+    Ok(selected.summary(purged).and(&parked))
 }
 
 /// Removes the dead letters of a selection for good, or says what that would do.
@@ -133,8 +141,9 @@ impl<'a> Held<'a> {
         let survey = dead_letters::survey(storage)?;
         // Without keys: the books need none.
         let opener = parked::Opener { keyring: None, key_file: None, dead: &survey.seqs, frontier: recovered.marks.frontier };
-        let marks = marks_of(&recovered, &survey, &parked::survey(storage, &opener)?);
-        Ok(Self { storage, recovered, marks, _lock: lock })
+        let parked = parked::survey(storage, &opener)?;
+        let marks = marks_of(&recovered, &survey, &parked);
+        Ok(Self { storage, recovered, marks, parked, _lock: lock })
     }
 
     /// Reads everything; what does not verify and is still needed goes to quarantine and is reported lost.
@@ -151,10 +160,27 @@ impl<'a> Held<'a> {
                 )?;
             }
         }
+        self.set_parked_aside()?;
         for (from, to) in report.lost_seqs {
             let lost = self.marks.watermark.lose(from, to);
             self.marks.ends.lost += lost;
             self.marks.backlog = self.marks.backlog.saturating_sub(lost);
+        }
+        Ok(())
+    }
+
+    /// Parked events that do not verify; those of which not even the front does were set aside when the directory was opened.
+    fn set_parked_aside(&mut self) -> Result<(), OpenError> {
+        let fail = |action, name: &str, source| io_error(self.storage, action, name, source);
+        for file in &self.parked.files {
+            match parked::verify(self.storage, &file.name) {
+                Ok(()) | Err(Unread::Locked(_)) => {}
+                Err(Unread::Io(source)) => return Err(fail("read", &file.name, source)),
+                Err(Unread::Damaged(_)) => {
+                    parked::set_aside(self.storage, &file.name).map_err(|source| fail("set aside", &file.name, source))?;
+                    let _ = self.marks.end_parked(file.alive, |ends| &mut ends.lost);
+                }
+            }
         }
         Ok(())
     }

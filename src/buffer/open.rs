@@ -105,7 +105,7 @@ impl Buffer {
 
         let marks = marks_of(&recovered, &letters, &parked);
         let next_seq = marks.durable + 1;
-        report(&recovered, marks.ends.lost - recovered.marks.ends.lost);
+        report(&recovered, marks.ends.lost.saturating_sub(recovered.marks.ends.lost));
         let written = recovered.marks.clone();
         let relay_id = written.relay_id;
         let dead_letters =
@@ -124,7 +124,7 @@ impl Buffer {
         remember(&acks, &lock(&window), &marks, &waiting, storage.now_ms());
         let meters = Meters::default();
         meters.torn_bytes.set(recovered.report.torn_bytes);
-        meters.quarantined.add(recovered.report.quarantined + letters.quarantined + parked.quarantined);
+        meters.quarantined.add(recovered.report.quarantined + letters.quarantined + parked.damaged.len() as u64);
         let parked = open_parked(config, (&storage, &keyring), &plan, &marks, &written, &parked);
         let segments = Segments { live: recovered.segments, ready: VecDeque::new(), spares, next_id: recovered.next_segment_id };
         let shared = Arc::new(Shared {
@@ -311,12 +311,7 @@ pub(super) fn marks_of(recovered: &Recovered, survey: &Survey, parked: &parked::
     // A dead letter proves that its seq was given, and all before it.
     // So does a parked event, which is out of the log, and waits.
     let durable = survey.seqs.last().copied().unwrap_or(0).max(parked.last()).max(recovered.next_seq - 1);
-    for seq in parked.recent() {
-        if !watermark.ended(seq) && !watermark.ack(seq) {
-            // Farther away than anything leased, by a cursor that is gone: a range will do.
-            let _ = watermark.lose(seq, seq);
-        }
-    }
+    parked.take_out_of(&mut watermark);
     let unknown = (recovered.next_seq <= durable).then_some((recovered.next_seq, durable));
     for (from, to) in recovered.report.lost.iter().copied().chain(unknown) {
         let events = watermark.lose(from, to);
@@ -325,7 +320,7 @@ pub(super) fn marks_of(recovered: &Recovered, survey: &Survey, parked: &parked::
         }
         ends.lost += events;
     }
-    let ended = watermark.frontier() + watermark.ended_above();
+    let ended = watermark.frontier().saturating_add(watermark.ended_above());
     let settled = parked::settle(ends, ended, parked.alive(), parked.dead());
     told(&settled);
     let partitions = marks.partitions.iter().map(|mark| ((Arc::from(mark.topic.as_str()), mark.partition), (mark.seq, mark.offset)));

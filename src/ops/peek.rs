@@ -50,6 +50,7 @@ mod tests {
             source_id: String::new(),
             traceparent: None,
             bytes: 3 << 20,
+            parked: None,
             value: Some(big.clone()),
         };
         let mut events = [event(1), event(2)];

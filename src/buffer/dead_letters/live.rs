@@ -187,6 +187,12 @@ impl DeadLetters {
         let dead_lettered = lock(&self.shared.marks).ends.dead_lettered;
         self.shared.poke_keeper();
         let until = self.shared.until_on_disk(|ends| ends.dead_lettered >= dead_lettered);
-        until.map_err(DeadLetterError::NotDurable)
+        until.map_err(DeadLetterError::NotDurable)?;
+        // A letter that goes must not leave its event standing among the parked ones: twice, since what was noted before has its turn first.
+        for _ in 0..2 {
+            let on_disk = *lock(&self.shared.ends_on_disk);
+            self.shared.parked.keep_books(&on_disk, &|| lock(&self.shared.marks).ends);
+        }
+        Ok(())
     }
 }

@@ -25,7 +25,7 @@ use std::path::PathBuf;
 
 pub use live::{Appending, DeadLetters, Retried, Wait};
 pub(in crate::buffer) use resume::finish_retries;
-pub(in crate::buffer) use store::{DEAD_LETTERS_DIR, Store, Survey, select, survey, usage};
+pub(in crate::buffer) use store::{DEAD_LETTERS_DIR, Store, Survey, select, seqs, survey, usage};
 pub use store::{list, read, remove};
 
 /// Why an event is dead.

@@ -3,6 +3,7 @@
 //! The cursor is read first. In a directory that is being written the segments are then at least as new as it is, so nothing seems to
 //! be missing; a segment that was freed in between held only events that are at their end.
 
+use super::super::dead_letters;
 use super::super::error::OpenError;
 use super::super::log::cipher::{Cipher, Keyring};
 use super::super::log::cursor::{self, CURSOR_NAME, Found as CursorFound, Marks};
@@ -12,7 +13,9 @@ use super::super::log::recovery::{account, foreign, io_error};
 use super::super::log::scan::{Found, Scanner};
 use super::super::log::segment::{self, DATA_START, HeaderProblem, Seal, SegmentHeader};
 use super::super::log::storage::{OpenMode, Storage, StorageFile};
+use super::super::parked::{self, Outside};
 use super::super::watermark::Watermark;
+use super::ShowParked;
 use crate::event::{EventRef, Records};
 use bytes::Bytes;
 use std::path::PathBuf;
@@ -36,6 +39,8 @@ pub(in crate::buffer) struct Look {
     pub(in crate::buffer) segments: Vec<Opened>,
     /// Segment files that cannot be read, and why.
     pub(in crate::buffer) unreadable: Vec<(String, String)>,
+    /// What is parked.
+    pub(in crate::buffer) parked: parked::Survey,
     /// All names in the directory.
     pub(in crate::buffer) names: Vec<String>,
     dir: PathBuf,
@@ -51,7 +56,11 @@ impl Look {
         check_names(storage, &names)?;
         let has_cursor = names.iter().any(|name| name == CURSOR_NAME);
         let marks = if has_cursor { read_marks(storage)? } else { None };
-        let mut look = Self { has_cursor, marks, segments: Vec::new(), unreadable: Vec::new(), names, dir: storage.dir().to_owned() };
+        let frontier = marks.as_ref().map_or(0, |marks| marks.frontier);
+        let dead = dead_letters::seqs(storage);
+        let parked = parked::look(storage, &parked::Opener { keyring: None, key_file: None, dead: &dead, frontier })?;
+        let (segments, unreadable) = (Vec::new(), Vec::new());
+        let mut look = Self { has_cursor, marks, segments, unreadable, parked, names, dir: storage.dir().to_owned() };
         // Listed again: what was prepared since is needed to find what the cursor speaks of.
         look.names = storage.list("").map_err(|source| io_error(storage, "list", "", source))?;
         for name in look.names.clone().into_iter().filter(|name| segment::number_in(name, "seg-").is_some()) {
@@ -84,9 +93,11 @@ impl Look {
         self.marks.as_ref().map_or_else(begin, |marks| marks.frontier)
     }
 
-    /// Which events are at their end.
+    /// Which events are at their end, or parked: out of the log.
     pub(in crate::buffer) fn ended(&self) -> Watermark {
-        self.marks.as_ref().map_or_else(Watermark::default, ended_by)
+        let mut ended = self.marks.as_ref().map_or_else(Watermark::default, ended_by);
+        self.parked.take_out_of(&mut ended);
+        ended
     }
 
     /// The relay-id, unless nothing tells it.
@@ -95,8 +106,47 @@ impl Look {
         id.map(|id| uuid::Uuid::from_bytes(id).to_string())
     }
 
+    /// Shows the events that are not at their end, in the log and parked, in seq order from `from` on.
+    pub(in crate::buffer) fn visit_all(
+        &self,
+        storage: &dyn Storage,
+        keyring: &Keyring,
+        from: u64,
+        show: &mut ShowParked<'_>,
+    ) -> Result<(), OpenError> {
+        let mut parked = Outside::new(storage, keyring, &self.parked, from);
+        let (mut stopped, mut failed) = (false, None);
+        let mut show_below = |end: u64, show: &mut ShowParked<'_>| loop {
+            match parked.next_below(end) {
+                Ok(None) => return true,
+                Ok(Some((topic, parked))) => {
+                    let event = Records::new(&parked.record).next().and_then(Result::ok);
+                    if event.is_some_and(|event| !show(parked.seq, parked.accepted_ms, &event, Some(&topic))) {
+                        return false;
+                    }
+                }
+                Err(error) => {
+                    failed = Some(error);
+                    return false;
+                }
+            }
+        };
+        self.visit(keyring, from, &mut |seq, accepted_ms, event| {
+            stopped = !show_below(seq, show) || !show(seq, accepted_ms, event, None);
+            !stopped
+        })?;
+        if !stopped {
+            let _ = show_below(u64::MAX, show);
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
     /// When the oldest event that is not at its end was accepted. Needs no key.
     pub(in crate::buffer) fn oldest_ms(&self) -> Option<u64> {
+        self.oldest_in_log().into_iter().chain(self.parked.oldest_ms()).min()
+    }
+
+    fn oldest_in_log(&self) -> Option<u64> {
         let ended = self.ended();
         let mut oldest = None;
         for opened in &self.segments {

@@ -12,12 +12,16 @@ use super::log::cipher::Keyring;
 use super::log::quarantine;
 use super::log::segment::DATA_START;
 use super::log::storage::{OpenMode, Storage};
+use super::parked::{self, ParkedTopic};
 use crate::event::EventRef;
 use crate::lifecycle::Ends;
 use look::Look;
 use serde::Serialize;
 
 pub use waiting::WaitingEvent;
+
+/// Shown a waiting event: its seq, when it was accepted, itself, and the topic for which it is parked, if it is. Says whether to go on.
+pub type ShowParked<'a> = dyn FnMut(u64, u64, &EventRef<'_>, Option<&str>) -> bool + 'a;
 
 /// A directory at one moment.
 #[derive(Clone, Debug, Serialize)]
@@ -44,6 +48,9 @@ pub struct DirectoryInfo {
     pub quarantined: u64,
     /// Dead letters.
     pub dead_letters: u64,
+    /// What is parked, by topic; part of the backlog.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub parked: Vec<ParkedTopic>,
     /// The segments, oldest first.
     pub segments: Vec<SegmentInfo>,
     /// What could not be read, in words.
@@ -77,13 +84,14 @@ pub fn inspect(storage: &dyn Storage) -> Result<DirectoryInfo, OpenError> {
         in_use: in_use(storage),
         clean: marks.map(|marks| marks.clean),
         acked_seq: frontier,
-        last_seq: frontier,
-        backlog: 0,
+        last_seq: frontier.max(look.parked.last()),
+        backlog: look.parked.alive(),
         oldest_ms: None,
         ends: marks.map(|marks| marks.ends).unwrap_or_default(),
         bytes: allocated(storage),
         quarantined: quarantine::usage(storage).entries,
         dead_letters: dead_letters::usage(storage).1,
+        parked: look.parked.by_topic(),
         segments: Vec::new(),
         problems: problems(&look),
     };
@@ -112,7 +120,15 @@ pub fn peek(
     from: u64,
     show: &mut dyn FnMut(u64, u64, &EventRef<'_>) -> bool,
 ) -> Result<(), OpenError> {
-    Look::open(storage)?.visit(keyring, from, show)
+    waiting(storage, keyring, from, &mut |seq, accepted_ms, event, _| show(seq, accepted_ms, event))
+}
+
+/// [`peek`], and `show` is told, last, for which topic an event is parked, if it is.
+///
+/// # Errors
+/// As [`peek`].
+pub fn waiting(storage: &dyn Storage, keyring: &Keyring, from: u64, show: &mut ShowParked<'_>) -> Result<(), OpenError> {
+    Look::open(storage)?.visit_all(storage, keyring, from, show)
 }
 
 /// Whether a relay, or a tool that changes the directory, holds the lock now.
@@ -125,6 +141,7 @@ fn problems(look: &Look) -> Vec<String> {
     if look.has_cursor && look.marks.is_none() {
         problems.push("cursor: both slots are damaged; everything in the segments would be delivered again".to_owned());
     }
+    problems.extend(look.parked.damaged.iter().map(|file| format!("{}: parked events are damaged: {}", file.name, file.what)));
     problems
 }
 
@@ -132,8 +149,9 @@ fn allocated(storage: &dyn Storage) -> u64 {
     let names = storage.list("").unwrap_or_default();
     let files: u64 = names
         .iter()
-        .filter(|name| *name != quarantine::QUARANTINE_DIR && *name != dead_letters::DEAD_LETTERS_DIR)
+        .filter(|name| ![quarantine::QUARANTINE_DIR, dead_letters::DEAD_LETTERS_DIR, parked::PARKED_DIR].contains(&name.as_str()))
         .filter_map(|name| storage.open(name, OpenMode::Read).and_then(|file| file.allocated_bytes()).ok())
         .sum();
-    files + quarantine::usage(storage).bytes() + dead_letters::usage(storage).0
+    let parked: u64 = parked::names(storage).iter().map(|name| parked::allocated(storage, name)).sum();
+    files + quarantine::usage(storage).bytes() + dead_letters::usage(storage).0 + parked
 }

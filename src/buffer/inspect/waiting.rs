@@ -25,6 +25,9 @@ pub struct WaitingEvent {
     pub traceparent: Option<String>,
     /// Size of its value in bytes.
     pub bytes: u64,
+    /// The topic for which it is parked, if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parked: Option<String>,
     /// The full event; absent when the answer would grow too large.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<Box<RawValue>>,
@@ -43,6 +46,7 @@ impl WaitingEvent {
             source_id: event.source_id.to_owned(),
             traceparent: event.traceparent.map(ToOwned::to_owned),
             bytes: event.value.len() as u64,
+            parked: None,
             value: text.and_then(|text| RawValue::from_string(text.to_owned()).ok()),
         }
     }

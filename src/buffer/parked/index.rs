@@ -29,6 +29,9 @@ pub(super) struct Kept {
     pub(super) done_at: Option<Ends>,
     /// Another one each time that it is written.
     pub(super) edition: u64,
+    /// Purged events that it still holds, and what the cursor has to know before it is written without them.
+    pub(super) cut: Spans,
+    pub(super) cut_at: Option<Ends>,
 }
 
 /// One topic.

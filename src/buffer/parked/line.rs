@@ -103,7 +103,11 @@ impl ParkedLine {
     pub fn next_frame(&mut self) -> Result<Option<Leased>, ReadError> {
         loop {
             let file = match self.step() {
-                Step::Nothing => return Ok(None),
+                Step::Nothing => {
+                    // What was purged in front of it is passed.
+                    self.pass();
+                    return Ok(None);
+                }
                 Step::File(file) => file,
             };
             if self.loaded.as_ref().is_none_or(|loaded| loaded.edition != file.edition) && !self.load(&file)? {
@@ -194,7 +198,7 @@ impl ParkedLine {
             shared.acks.history().lost(Seq(from), Seq(to));
             shared.acks.given_up(Seq(from), Seq(to));
         }
-        self.pass(&[]);
+        self.pass();
         shared.after_end(events);
         Ok(())
     }
@@ -247,8 +251,8 @@ impl ParkedLine {
     }
 
     /// Moves the frontier without a new end.
-    fn pass(&mut self, seqs: &[Seq]) {
-        let _ = self.end(seqs, |ends| &mut ends.acked);
+    fn pass(&mut self) {
+        let _ = self.end(&[], |ends| &mut ends.acked);
     }
 
     /// Moves the frontier to just before the first event that waits, as far as it is known which that is.

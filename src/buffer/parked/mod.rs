@@ -20,6 +20,10 @@ mod leave;
 mod line;
 #[cfg(test)]
 mod model;
+#[cfg(test)]
+mod offline_tests;
+mod outside;
+mod purge;
 mod settle;
 mod spans;
 mod store;
@@ -33,11 +37,13 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
-pub(in crate::buffer) use files::{PARKED_DIR, bytes_there};
+pub(in crate::buffer) use files::{PARKED_DIR, Unread, allocated, bytes_there, names, set_aside, verify};
 pub use line::{ParkedLine, ParkedWaker};
+pub(in crate::buffer) use outside::Outside;
+pub(in crate::buffer) use purge::{cuts, select};
 pub(in crate::buffer) use settle::{Settled, settle};
 pub(in crate::buffer) use store::Store;
-pub(in crate::buffer) use survey::{Opener, Survey, survey};
+pub(in crate::buffer) use survey::{Opener, Survey, look, survey};
 
 /// Most topics that can be parked at a time.
 pub const MAX_TOPICS: usize = 64;

@@ -21,6 +21,10 @@ pub(in crate::buffer) struct Settled {
 pub(in crate::buffer) fn settle(ends: Ends, out_of_log: u64, alive: u64, dead: u64) -> Settled {
     let mut settled = Settled { ends, ..Settled::default() };
     let waiting = i128::from(out_of_log) - i128::from(ends.total());
+    if alive == 0 && waiting <= 0 {
+        // Nothing is parked, and these books are not ours to mend.
+        return settled;
+    }
     let surplus = u64::try_from(waiting - i128::from(alive)).unwrap_or(0);
     settled.dead = surplus.min(dead);
     settled.lost = surplus - settled.dead;

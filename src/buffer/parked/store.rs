@@ -10,6 +10,8 @@ use super::super::shared::lock;
 use super::files::{self, BLOCK, Unread, failed, name_of};
 use super::format::{self, Head, Place};
 use super::index::{Index, Kept, Queue, knows, template_id};
+use super::purge::left;
+use super::spans::Spans;
 use super::survey::Survey;
 use super::{ParkError, ParkedEvent, ParkedUsage};
 use crate::lifecycle::Ends;
@@ -242,6 +244,7 @@ impl Store {
         let Some(queue) = index.queues.get_mut(&number) else { return Ok(()) };
         let before = queue.files.iter().find(|file| file.name == name);
         let alive = before.map_or(0, |file| file.alive) + seqs.len() as u64;
+        let (cut, cut_at) = before.map(|file| (file.cut.clone(), file.cut_at)).unwrap_or_default();
         if seqs.first().is_some_and(|first| *first <= queue.last() && !queue.files.is_empty()) {
             queue.generation += 1;
         }
@@ -257,6 +260,8 @@ impl Store {
             mark: 0,
             done_at: None,
             edition,
+            cut,
+            cut_at,
         });
         book(&seqs);
         index.version += 1;
@@ -326,6 +331,10 @@ impl Store {
             tracing::warn!(%error, "cannot take back a file of parked events, trying again");
             return false;
         }
+        if let Err(error) = self.write_without(settled) {
+            tracing::warn!(%error, "cannot write parked events without those that were purged, trying again");
+            return false;
+        }
         let (finished, marks) = self.due(settled);
         if let Err(error) = files::remove(&*self.storage, &finished) {
             tracing::warn!(%error, "cannot remove parked events that were sent, trying again");
@@ -369,6 +378,38 @@ impl Store {
             self.want(&wanted);
         }
         all_marked
+    }
+
+    /// Writes files anew without the purged events of which a cursor that knows `settled` tells.
+    fn write_without(&self, settled: &Ends) -> Result<(), ParkError> {
+        let cuts: Vec<(u64, Kept)> = {
+            let index = lock(&self.index);
+            let files = index.queues.iter().flat_map(|(number, queue)| queue.files.iter().map(move |file| (*number, file)));
+            let due = files.filter(|(_, file)| file.alive > 0 && file.cut_at.as_ref().is_some_and(|ends| knows(settled, ends)));
+            due.map(|(number, file)| (number, file.clone())).collect()
+        };
+        for (number, file) in cuts {
+            let content = match files::read(&*self.storage, &file.name, &self.keyring) {
+                Ok(content) => content,
+                // Whoever reads it next reports it.
+                Err(Unread::Damaged(_)) => continue,
+                Err(unread) => return Err(unread.into_error(&*self.storage, &file.name)),
+            };
+            let events = left(&content, |seq| seq > file.mark && seq <= file.last && !file.cut.contains(seq));
+            let (Some(first), Some(last)) = (events.first(), events.last()) else { continue };
+            self.write((number, file.template), &content.head, &file.name, &events, false)?;
+            let bytes = files::allocated(&*self.storage, &file.name);
+            let mut index = lock(&self.index);
+            let edition = index.next_edition();
+            let Some(queue) = index.queues.get_mut(&number) else { continue };
+            let Some(kept) = queue.files.iter_mut().find(|kept| kept.name == file.name) else { continue };
+            (kept.first, kept.last, kept.bytes, kept.edition, kept.mark) = (first.seq, last.seq, bytes, edition, 0);
+            kept.oldest_ms = first.accepted_ms;
+            if kept.cut == file.cut {
+                (kept.cut, kept.cut_at) = (Spans::default(), None);
+            }
+        }
+        Ok(())
     }
 
     /// Files to remove, and marks to write.

@@ -7,8 +7,11 @@ use super::super::error::OpenError;
 use super::super::log::cipher::Keyring;
 use super::super::log::recovery::io_error;
 use super::super::log::storage::Storage;
+use super::super::watermark::Watermark;
+use super::ParkedTopic;
 use super::files::{self, Front, PARKED_DIR, Unread};
 use super::index::{Index, Kept, Queue};
+use super::spans::Spans;
 use crate::lifecycle::Ends;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,20 +20,20 @@ use std::sync::Arc;
 
 /// One file.
 #[derive(Debug)]
-struct Surveyed {
-    name: String,
-    queue: u64,
+pub(in crate::buffer) struct Surveyed {
+    pub(in crate::buffer) name: String,
+    pub(in crate::buffer) queue: u64,
     template: u64,
-    first: u64,
-    last: u64,
-    mark: u64,
-    bytes: u64,
-    alive: u64,
+    pub(in crate::buffer) first: u64,
+    pub(in crate::buffer) last: u64,
+    pub(in crate::buffer) mark: u64,
+    pub(in crate::buffer) bytes: u64,
+    pub(in crate::buffer) alive: u64,
     /// The first event that waits.
     first_alive: Option<u64>,
-    oldest_ms: u64,
+    pub(in crate::buffer) oldest_ms: u64,
     /// Dead letters among those above the mark.
-    dead: Vec<u64>,
+    pub(in crate::buffer) dead: Vec<u64>,
     /// Everything in it that is above the cursor's frontier.
     recent: Vec<u64>,
 }
@@ -38,10 +41,18 @@ struct Surveyed {
 /// All files.
 #[derive(Debug, Default)]
 pub(in crate::buffer) struct Survey {
-    files: Vec<Surveyed>,
+    /// In the order of their first seqs.
+    pub(in crate::buffer) files: Vec<Surveyed>,
     topics: BTreeMap<u64, String>,
-    /// Damaged ones that were moved to quarantine.
-    pub(in crate::buffer) quarantined: u64,
+    /// Those of which the header, the table, or all that names a topic does not verify.
+    pub(in crate::buffer) damaged: Vec<Damaged>,
+}
+
+/// A file that does not verify.
+#[derive(Debug)]
+pub(in crate::buffer) struct Damaged {
+    pub(in crate::buffer) name: String,
+    pub(in crate::buffer) what: &'static str,
 }
 
 /// Who opens, and with what.
@@ -60,6 +71,16 @@ pub(in crate::buffer) struct Opener<'a> {
 /// Looks through the files; sets aside what does not verify.
 pub(in crate::buffer) fn survey(storage: &dyn Storage, opener: &Opener<'_>) -> Result<Survey, OpenError> {
     files::remove_unfinished(storage).map_err(|source| io_error(storage, "remove what is unfinished in", PARKED_DIR, source))?;
+    let survey = look(storage, opener)?;
+    for Damaged { name, what } in &survey.damaged {
+        tracing::error!(file = name, what, "a file of parked events is damaged: it is moved to quarantine");
+        files::set_aside(storage, name).map_err(|source| io_error(storage, "set aside", name, source))?;
+    }
+    Ok(survey)
+}
+
+/// Looks through the files, and changes nothing.
+pub(in crate::buffer) fn look(storage: &dyn Storage, opener: &Opener<'_>) -> Result<Survey, OpenError> {
     let mut survey = Survey::default();
     for name in files::names(storage) {
         match look_at(storage, &name, opener, &mut survey.topics) {
@@ -67,21 +88,23 @@ pub(in crate::buffer) fn survey(storage: &dyn Storage, opener: &Opener<'_>) -> R
             Err(Unread::Locked(key_id)) => {
                 return Err(OpenError::UnknownKey { file: storage.dir().join(&name), key_id, key_file: opener.key_file.cloned() });
             }
+            // Sent, and removed since the names were read.
+            Err(Unread::Io(source)) if source.kind() == std::io::ErrorKind::NotFound => {}
             Err(Unread::Io(source)) => return Err(io_error(storage, "read", &name, source)),
-            Err(Unread::Damaged(what)) => {
-                tracing::error!(file = name, what, "a file of parked events is damaged: it is moved to quarantine");
-                survey.quarantined += 1;
-                files::set_aside(storage, &name).map_err(|source| io_error(storage, "set aside", &name, source))?;
-            }
+            Err(Unread::Damaged(what)) => survey.damaged.push(Damaged { name, what }),
         }
     }
+    survey.files.sort_by_key(|file| file.first);
     Ok(survey)
 }
 
 fn look_at(storage: &dyn Storage, name: &str, opener: &Opener<'_>, topics: &mut BTreeMap<u64, String>) -> Result<Surveyed, Unread> {
     let front = files::read_front(storage, name)?;
     let number = front.header.queue;
-    if let Some(keyring) = opener.keyring {
+    if opener.keyring.is_none() && !topics.contains_key(&number) {
+        // What is not encrypted has a name for everybody.
+        topics.extend(files::read(storage, name, &Keyring::default()).ok().map(|content| (number, content.head.topic)));
+    } else if let Some(keyring) = opener.keyring {
         if !keyring.knows(front.header.key_id) {
             return Err(Unread::Locked(front.header.key_id));
         }
@@ -114,9 +137,32 @@ fn surveyed(storage: &dyn Storage, name: &str, front: &Front, opener: &Opener<'_
 }
 
 impl Survey {
-    /// The seqs that a cursor may not know to be out of the log.
-    pub(in crate::buffer) fn recent(&self) -> impl Iterator<Item = u64> {
-        self.files.iter().flat_map(|file| file.recent.iter().copied())
+    /// What is parked has left the log, whatever the cursor says.
+    pub(in crate::buffer) fn take_out_of(&self, watermark: &mut Watermark) {
+        for seq in self.files.iter().flat_map(|file| file.recent.iter().copied()) {
+            if !watermark.ended(seq) && !watermark.ack(seq) {
+                // Farther away than anything leased, by a cursor that is gone: a range will do.
+                let _ = watermark.lose(seq, seq);
+            }
+        }
+    }
+
+    /// What is parked of each topic; one whose name is encrypted goes by its number.
+    pub(in crate::buffer) fn by_topic(&self) -> Vec<ParkedTopic> {
+        let mut topics: BTreeMap<u64, ParkedTopic> = BTreeMap::new();
+        for file in &self.files {
+            let name = || self.topics.get(&file.queue).cloned().unwrap_or_else(|| format!("(encrypted) {:016x}", file.queue));
+            let topic = topics.entry(file.queue).or_insert_with(|| ParkedTopic { topic: name(), ..ParkedTopic::default() });
+            topic.events += file.alive;
+            topic.bytes += file.bytes;
+            topic.oldest_ms = topic.oldest_ms.or((file.alive > 0).then_some(file.oldest_ms));
+        }
+        topics.into_values().collect()
+    }
+
+    /// When the oldest event that waits was accepted.
+    pub(in crate::buffer) fn oldest_ms(&self) -> Option<u64> {
+        self.files.iter().filter(|file| file.alive > 0).map(|file| file.oldest_ms).min()
     }
 
     /// The highest seq in a file; 0 when there is none.
@@ -147,9 +193,7 @@ impl Survey {
 
     /// Puts everything into an index.
     pub(super) fn fill(&self, index: &mut Index, ends: &Ends, unclean: bool) {
-        let mut files: Vec<&Surveyed> = self.files.iter().collect();
-        files.sort_by_key(|file| file.first);
-        for file in files {
+        for file in &self.files {
             // Without keys nobody sends anything.
             let topic = self.topics.get(&file.queue).map_or("", String::as_str);
             let edition = index.next_edition();
@@ -165,6 +209,8 @@ impl Survey {
                 mark: file.mark,
                 done_at: (file.alive == 0).then_some(*ends),
                 edition,
+                cut: Spans::default(),
+                cut_at: None,
             });
             file.dead.iter().for_each(|seq| queue.above.add(*seq, *seq));
         }

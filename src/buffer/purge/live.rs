@@ -1,7 +1,7 @@
 //! A purge of the buffer that this process has open, beside its committer, its reader and its keeper.
 
 use super::super::shared::{Shared, lock};
-use super::{PurgeError, Purged, Selected, Selection, select};
+use super::{PurgeError, Purged, Selected, Selection, select_log};
 use crate::event::Seq;
 use crate::sync::Ordering;
 use std::sync::Arc;
@@ -22,11 +22,11 @@ impl Purger {
     /// # Errors
     /// As [`Purger::purge`], but for the durability.
     pub fn plan(&self, selection: &Selection) -> Result<Purged, PurgeError> {
-        let selected = select(&*self.shared.storage, &self.shared.keyring, selection)?;
+        let selected = select_log(&*self.shared.storage, &self.shared.keyring, selection)?;
         let mut trial = lock(&self.shared.marks).watermark.clone();
         match trial.give_up(&selected.ranges) {
             // By the marks of this moment: the cursor that was read may be a little behind them.
-            Some(events) => Ok(selected.summary(events)),
+            Some(events) => Ok(selected.summary(events).and(&self.shared.purge_parked(selection, true)?)),
             None => Err(selected.too_scattered(&trial)),
         }
     }
@@ -40,8 +40,15 @@ impl Purger {
     pub fn purge(&self, selection: &Selection) -> Result<Purged, PurgeError> {
         let (purged, in_all) = self.begin(selection)?;
         let until = self.shared.until_on_disk(|ends| ends.purged >= in_all);
-        until.map_err(|reason| PurgeError::NotDurable { reason })?;
+        let parked = |()| if self.shared.parked.any() { self.shared.cut_parked_durably() } else { Ok(()) };
+        until.and_then(parked).map_err(|reason| PurgeError::NotDurable { reason })?;
         Ok(purged)
+    }
+
+    /// What else [`Purger::purge`] does before it answers, for the same driver: without it a crash may bring back parked events that were purged. Returns
+    /// whether it is done; it is not while a slot of the cursor on disk does not know them.
+    pub fn finish(&self) -> bool {
+        self.shared.cut_parked()
     }
 
     /// What [`Purger::purge`] does before it waits for the cursor, for a driver that gives the keeper its turns (a simulation). Returns also how
@@ -50,16 +57,19 @@ impl Purger {
     /// # Errors
     /// As [`Purger::purge`], but for the durability.
     pub fn begin(&self, selection: &Selection) -> Result<(Purged, u64), PurgeError> {
-        let selected = select(&*self.shared.storage, &self.shared.keyring, selection)?;
+        let selected = select_log(&*self.shared.storage, &self.shared.keyring, selection)?;
+        let parked = self.shared.purge_parked(selection, false)?;
         if selected.events == 0 {
-            return Ok((Purged::default(), 0));
+            self.shared.poke_keeper();
+            let in_all = if parked.events > 0 { lock(&self.shared.marks).ends.purged } else { 0 };
+            return Ok((parked, in_all));
         }
         let (purged, in_all) = self.give_up(&selected)?;
         selected.ranges.iter().for_each(|&(from, to)| self.shared.acks.given_up(Seq(from), Seq(to)));
         self.shared.after_end(purged);
         self.shared.poke_keeper();
         self.shared.marks_changed.notify_one();
-        Ok((selected.summary(purged), in_all))
+        Ok((selected.summary(purged).and(&parked), in_all))
     }
 
     /// Returns how many events were given up, and how many ever.

@@ -9,13 +9,14 @@
 mod live;
 mod select;
 
-use super::OpenError;
 use super::watermark::Watermark;
+use super::{OpenError, ParkError};
 use crate::event::EventRef;
 use serde::{Deserialize, Serialize};
 
 pub use live::Purger;
 pub use select::select;
+use select::select_log;
 
 /// Which waiting events; all that is said must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,6 +38,8 @@ pub struct Selected {
     pub ranges: Vec<(u64, u64)>,
     /// How many are not at their end.
     pub events: u64,
+    /// Parked events beside those of the log.
+    pub parked: Purged,
 }
 
 /// What a purge did, or would do.
@@ -51,6 +54,15 @@ pub struct Purged {
 }
 
 impl Purged {
+    /// Both.
+    pub(in crate::buffer) fn and(&self, other: &Self) -> Self {
+        Self {
+            events: self.events + other.events,
+            first_seq: self.first_seq.into_iter().chain(other.first_seq).min(),
+            last_seq: self.last_seq.into_iter().chain(other.last_seq).max(),
+        }
+    }
+
     /// Events one by one, in the order of their seqs.
     pub(in crate::buffer) fn of(seqs: &[u64]) -> Self {
         Self { events: seqs.len() as u64, first_seq: seqs.first().copied(), last_seq: seqs.last().copied() }
@@ -76,6 +88,9 @@ pub enum PurgeError {
         /// The selection fits when it ends at this seq.
         fits_to: Option<u64>,
     },
+    /// What is parked.
+    #[error("cannot purge parked events")]
+    Parked(#[from] ParkError),
     /// The events are given up in memory, but a crash may bring them back.
     #[error("the purge could not be made durable: {reason}; look at the volume, then purge again")]
     NotDurable {
@@ -101,7 +116,7 @@ impl Selected {
 
     /// What a purge of it would do.
     pub fn plan(&self) -> Purged {
-        self.summary(self.events)
+        self.summary(self.events).and(&self.parked)
     }
 
     /// The refusal of what does not fit into `mark`.

@@ -3,6 +3,7 @@
 use super::super::inspect::look::Look;
 use super::super::log::cipher::Keyring;
 use super::super::log::storage::Storage;
+use super::super::parked;
 use super::super::watermark::{MAX_SPAN, Watermark};
 use super::{PurgeError, Selected, Selection};
 
@@ -14,6 +15,12 @@ const MAX_PIECES: usize = MAX_SPAN;
 /// # Errors
 /// [`PurgeError::Open`] when the directory, or what is encrypted in it, cannot be read, [`PurgeError::TooScattered`] when there are too many pieces to hold.
 pub fn select(storage: &dyn Storage, keyring: &Keyring, selection: &Selection) -> Result<Selected, PurgeError> {
+    let parked = parked::select(storage, keyring, selection, &Look::open(storage)?.parked)?;
+    Ok(Selected { parked, ..select_log(storage, keyring, selection)? })
+}
+
+/// Those of the log alone.
+pub(super) fn select_log(storage: &dyn Storage, keyring: &Keyring, selection: &Selection) -> Result<Selected, PurgeError> {
     let look = Look::open(storage)?;
     let ended = look.ended();
     let last = look.segments.iter().map(|opened| opened.seal_or_scan().last_seq).fold(look.frontier(), u64::max);
@@ -23,7 +30,7 @@ pub fn select(storage: &dyn Storage, keyring: &Keyring, selection: &Selection) -
     }
     if selection.source.is_none() && selection.before_ms.is_none() {
         // By seq alone nothing has to be read: what cannot be read can be given up, too.
-        return Ok(Selected { ranges: vec![(from, to)], events: to - from + 1 - ended.ended_in(from, to) });
+        return Ok(Selected { ranges: vec![(from, to)], events: to - from + 1 - ended.ended_in(from, to), ..Selected::default() });
     }
     let mut selected = Selected::default();
     let mut pieces_left = true;

@@ -1,7 +1,9 @@
 //! The books: which events are there, which are at their end, which are missing, and whether it adds up. Pure.
 
 use super::super::log::cursor::Marks;
+use super::super::parked::{PARKED_DIR, Settled, Survey, settle};
 use super::super::watermark::Watermark;
+use super::parked::Parked;
 use super::{Finding, NOTHING, OfflineLedger, Scanned, Severity, ended_by, without};
 use crate::lifecycle::Ends;
 
@@ -12,23 +14,25 @@ pub(super) struct Books {
     /// Which are at their end.
     ended: Watermark,
     ends: Option<Ends>,
-    /// How many events were read that are not at their end.
+    /// How many events were read in the log that are not at their end.
     waiting: u64,
+    parked: Parked,
     /// Neither at their end nor readable.
     pub(super) missing: Vec<(u64, u64)>,
 }
 
 impl Books {
-    pub(super) fn new(durable: u64, marks: Option<&Marks>, scanned: &[Scanned]) -> Self {
+    pub(super) fn new(durable: u64, marks: Option<&Marks>, scanned: &[Scanned], (survey, parked): (&Survey, Parked)) -> Self {
         let mut found: Vec<(u64, u64)> = scanned.iter().flat_map(|scanned| scanned.scan.found.iter().copied()).collect();
         found.sort_unstable();
         // Without a cursor, what came before the oldest event that is left was delivered, or reported: only the cursor knew.
         let begin = || Watermark::restore(found.first().map_or(durable, |(first, _)| first - 1), &[], &[]);
-        let ended = marks.map_or_else(begin, ended_by);
+        let mut ended = marks.map_or_else(begin, ended_by);
+        survey.take_out_of(&mut ended);
         let unread = without((ended.frontier() + 1, durable), &found);
         let missing = unread.into_iter().flat_map(|range| unended(range, &ended)).collect();
         let waiting = found.iter().map(|&(from, to)| to - from + 1 - ended.ended_in(from, to)).sum();
-        Self { durable, ended, ends: marks.map(|marks| marks.ends), waiting, missing }
+        Self { durable, ended, ends: marks.map(|marks| marks.ends), waiting, parked, missing }
     }
 
     /// The highest seq that is known to have been given out.
@@ -48,18 +52,32 @@ impl Books {
     }
 
     pub(super) fn ledger(&self, in_use: bool) -> OfflineLedger {
-        let unreadable = self.missing.iter().map(|(from, to)| to - from + 1).sum();
-        let ends = self.ends.unwrap_or_default();
+        let Settled { mut ends, lost, .. } = self.settled();
+        ends.lost -= lost;
+        let unreadable = self.missing.iter().map(|(from, to)| to - from + 1).sum::<u64>() + self.parked.unreadable + lost;
+        let waiting = self.waiting + self.parked.waiting;
         // What the cursor calls ended must be what it counts as ended, whatever moves; the rest holds still only in a stopped buffer.
         let ended = self.ended.frontier() + self.ended.ended_above();
         let left_over = if in_use {
-            i128::from(ended) - i128::from(ends.total())
+            // What is parked is out of the log and waits: as many, at another moment, as the cursor counts neither as waiting nor as ended.
+            let parked = if self.parked.is_any { i128::from(ended.saturating_sub(ends.total())) } else { 0 };
+            i128::from(ended) - i128::from(ends.total()) - parked
         } else {
-            let accounted = i128::from(ends.total()) + i128::from(self.waiting) + i128::from(unreadable);
+            let accounted = i128::from(ends.total()) + i128::from(waiting) + i128::from(unreadable);
             i128::from(self.durable.max(self.ended.frontier())) - accounted
         };
         let error = self.ends.map(|_| i64::try_from(left_over).unwrap_or(i64::MAX));
-        OfflineLedger { accepted: self.durable.max(self.ended.frontier()), ends, waiting: self.waiting, unreadable, error }
+        OfflineLedger { accepted: self.durable.max(self.ended.frontier()), ends, waiting, unreadable, error }
+    }
+
+    /// The ends as a start would settle them with what is parked.
+    fn settled(&self) -> Settled {
+        let ended = self.ended.frontier().saturating_add(self.ended.ended_above());
+        let alive = self.parked.waiting + self.parked.unreadable;
+        match self.ends {
+            Some(ends) if self.parked.is_any => settle(ends, ended, alive, self.parked.dead),
+            ends => Settled { ends: ends.unwrap_or_default(), ..Settled::default() },
+        }
     }
 
     /// What is missing without a trace, and books that do not balance.
@@ -82,6 +100,11 @@ impl Books {
                 what,
                 "this is a defect in the relay: keep a copy of the directory and report it",
             ));
+        }
+        let lost = self.settled().lost;
+        if lost > 0 && !in_use {
+            let what = format!("{lost} parked events are in no file that can be read");
+            findings.push(Finding::new(Severity::Damage, PARKED_DIR, what, "the events are reported lost"));
         }
         if let Some(first) = self.repeated(scanned) {
             findings.push(Finding::new(Severity::Note, "", "events are in two files", NOTHING).of(Some(first)));

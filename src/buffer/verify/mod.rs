@@ -10,6 +10,7 @@
 mod books;
 mod files;
 mod finding;
+mod parked;
 mod segment;
 mod unseen;
 
@@ -61,8 +62,9 @@ pub(super) fn check(storage: &dyn Storage, in_use: bool) -> Result<Report, OpenE
     let marks = if in_use && look.has_cursor { read_marks(storage)? } else { look.marks.clone() };
     let durable = scanned.iter().map(|scanned| scanned.scan.proof.max(scanned.scan.seal.last_seq));
     let prepared = look.segments.iter().map(|opened| opened.header.base_seq.saturating_sub(1));
-    let cursor = look.marks.as_ref().map_or(0, |marks| marks.durable_seq);
-    let books = Books::new(durable.chain(prepared).fold(cursor, u64::max), marks.as_ref(), &scanned);
+    let parked = parked::check(storage, &look, &mut findings)?;
+    let proven = look.marks.as_ref().map_or(0, |marks| marks.durable_seq).max(look.parked.last());
+    let books = Books::new(durable.chain(prepared).fold(proven, u64::max), marks.as_ref(), &scanned, (&look.parked, parked));
     for Scanned { name, scan } in &scanned {
         findings.extend(files::of_scan(name, scan, &books, in_use));
     }

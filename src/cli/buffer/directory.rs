@@ -3,7 +3,7 @@
 use super::super::exit::Failure;
 use super::place::failure;
 use crate::buffer::Keyring;
-use crate::buffer::inspect::{DirectoryInfo, WaitingEvent, inspect, peek};
+use crate::buffer::inspect::{DirectoryInfo, WaitingEvent, inspect, peek, waiting};
 use crate::buffer::log::storage::DiskStorage;
 use crate::event::EventRef;
 use std::path::Path;
@@ -16,12 +16,14 @@ pub(super) fn info(dir: &Path) -> Result<DirectoryInfo, Failure> {
 /// Up to `limit` waiting events from seq `from` on; only those of `source`, an id or `type/id`, when one is named.
 pub(super) fn events(dir: &Path, keyring: &Keyring, from: u64, limit: usize, source: Option<&str>) -> Result<Vec<WaitingEvent>, Failure> {
     let mut found = Vec::new();
-    each(dir, keyring, from, &mut |seq, accepted_ms, event| {
+    let storage = DiskStorage::new(dir);
+    let looked = waiting(&storage, keyring, from, &mut |seq, accepted_ms, event, parked| {
         if source.is_none_or(|source| event.is_of_source(source)) {
-            found.push(WaitingEvent::new(seq, accepted_ms, event, true));
+            found.push(WaitingEvent { parked: parked.map(ToOwned::to_owned), ..WaitingEvent::new(seq, accepted_ms, event, true) });
         }
         found.len() < limit
-    })?;
+    });
+    looked.map_err(|error| failure(&error))?;
     Ok(found)
 }
 

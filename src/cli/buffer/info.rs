@@ -97,6 +97,11 @@ fn directory_lines(info: &DirectoryInfo) -> Vec<String> {
         ("last seq", Some(count(info.last_seq))),
         ("quarantined", nonzero(info.quarantined)),
     ]);
+    lines.extend(
+        info.parked
+            .iter()
+            .map(|topic| format!("{:<12} {} of {}, {}", "parked", count(topic.events), plain(&topic.topic), bytes(topic.bytes))),
+    );
     lines.extend(info.problems.iter().map(|problem| format!("{:<12} {}", "problem", plain(problem))));
     lines
 }
@@ -133,7 +138,7 @@ fn relay_lines(buffer: Look<'_>) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::buffer::BufferSnapshot;
+    use crate::buffer::{BufferSnapshot, ParkedTopic};
     use crate::lifecycle::{Ends, Ledger};
 
     // Goal: the figures of a running relay's buffer are all there, and only true alarms are shown.
@@ -185,6 +190,7 @@ mod tests {
             bytes: 4 << 20,
             quarantined: 0,
             dead_letters: 0,
+            parked: vec![ParkedTopic { topic: "orders".into(), events: 3, bytes: 4096, oldest_ms: None }],
             segments: Vec::new(),
             problems: vec!["00000001.seg: bad\theader".into()],
         };
@@ -197,6 +203,7 @@ mod tests {
             "waiting      5",
             "acked seq    1,000",
             "last seq     1,005",
+            "parked       3 of orders, 4.0 KiB (4,096 bytes)",
             "problem      00000001.seg: bad\\theader",
         ];
         assert_eq!(directory_lines(&info), expect);

@@ -182,6 +182,7 @@ async fn waiting_events_are_paged() {
             source_id: (if seq % 2 == 1 { "odd" } else { "even" }).into(),
             traceparent: None,
             bytes: 7,
+            parked: None,
             value: None,
         })
         .collect();
