@@ -11,11 +11,13 @@
 //!
 //! An event that Kafka will never take ([`crate::error::Disposition::DeadLetter`], an allow-list of codes) is found among its neighbours
 //! (`isolate.rs`), kept by the buffer as a dead letter, and the rest goes on; with `kafka.on_rejected = "block"` the line waits instead.
+//! With `kafka.dead_letter_topic`, a thread of its own copies dead letters to a topic (`copy/`).
 
 mod acks;
 mod board;
 mod classify;
 mod clock;
+mod copy;
 mod feed;
 mod give_up;
 mod inflight;
@@ -44,9 +46,10 @@ use std::sync::Arc;
 pub use acks::OnAcked;
 pub use classify::{BLOCK_REASONS, Class, DEAD_REASONS, PASSING_REASONS};
 pub use clock::{Clock, SystemClock};
+pub use copy::{COPY_RESULTS, Copier, CopyHandles, CopyStats, CopyTrouble, Courier, Heard, Letters};
 pub use kafka::{
-    BuildError, CursorFacts, KafkaFactory, KafkaFacts, KafkaHandle, KafkaSink, ProbeError, Unusable, check_properties, probe,
-    producer_settings,
+    BuildError, CursorFacts, DeadLetterTopic, KafkaCourier, KafkaFactory, KafkaFacts, KafkaHandle, KafkaSink, ProbeError, Unusable,
+    check_properties, probe, producer_settings,
 };
 pub use reconcile::{Found, Tail, Wanted, key_print};
 pub use resume::{Committed, KeepGoing, Known};

@@ -92,6 +92,29 @@ fn copied_letters_give_way_and_others_do_not() {
     }
 }
 
+// Goal: an event whose letter is only in the dead-letter topic any more can be mended and sent again under its id, through the same relay.
+#[test]
+fn the_id_of_a_letter_that_gave_way_is_free() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = BufferConfig { dead_letter_bytes: Some(64 << 10), ..config(dir.path()) };
+    let names: Vec<String> = (1..=17).map(|n| format!("a{n}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    with_running(&config, |reader, appender, letters| {
+        let _ = append(appender, &names);
+        let copies = letters.copies();
+        for (seq, name) in (1..=16).zip(&names) {
+            reader.dead_letter(&letter(seq, name)).unwrap();
+        }
+        assert!(matches!(reader.dead_letter(&letter(17, "a17")), Err(DeadLetterError::Full { .. })));
+        copies.copied(1, Copied::Whole).unwrap();
+        copies.copied(2, Copied::Whole).unwrap();
+        reader.dead_letter(&letter(17, "a17")).unwrap();
+        assert_eq!((letters.usage().gave_way, letters.usage().count), (1, 16));
+        assert_eq!(append(appender, &["a1"]), Seq(18), "stored as a new event");
+        assert_eq!(append(appender, &["a2"]), Seq(2), "a letter that is still here is known");
+    });
+}
+
 // Goal: a letter that gave way does not come back as a waiting event after a crash: it may go only when the cursor on disk knows of its end.
 #[test]
 fn a_letter_counts_as_copied_only_once_its_end_is_on_disk() {

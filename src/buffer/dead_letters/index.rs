@@ -12,6 +12,8 @@ pub(super) struct Index {
     bytes: u64,
     dropped: u64,
     gave_way: u64,
+    /// Those that had to make room, until somebody asks.
+    gone: Vec<u64>,
     /// Letters are copied to a topic: those that are there give way to newer ones.
     copying: bool,
 }
@@ -42,13 +44,24 @@ impl Index {
         let _ = self.uncopied.remove(&seq);
     }
 
-    /// Removes what had to make room, and counts it.
+    /// Counts what had to make room.
     pub(super) fn gone(&mut self, victim: Victim) {
         match victim {
             Victim::None => {}
-            Victim::Copied(_) => self.gave_way += 1,
-            Victim::Oldest(_) => self.dropped += 1,
+            Victim::Copied(seq) => {
+                self.gave_way += 1;
+                self.gone.push(seq);
+            }
+            Victim::Oldest(seq) => {
+                self.dropped += 1;
+                self.gone.push(seq);
+            }
         }
+    }
+
+    /// What had to make room since the last call.
+    pub(super) fn take_gone(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.gone)
     }
 
     pub(super) fn holds(&self, seq: u64) -> bool {

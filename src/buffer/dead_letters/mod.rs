@@ -67,7 +67,6 @@ impl DeadLetter {
     pub fn event(&self) -> Option<EventRef<'_>> {
         Records::new(&self.record).next()?.ok()
     }
-
 }
 
 /// How the dead-letter topic has an event.

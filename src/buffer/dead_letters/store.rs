@@ -156,6 +156,11 @@ impl Store {
         }
     }
 
+    /// The letters that had to make room since the last call: whoever adds one asks.
+    pub(in crate::buffer) fn take_gone(&self) -> Vec<u64> {
+        lock(&self.index).take_gone()
+    }
+
     /// Removes letters for good.
     pub(in crate::buffer) fn remove(&self, seqs: &[u64]) -> Result<(), DeadLetterError> {
         let removed = remove(&*self.storage, seqs);

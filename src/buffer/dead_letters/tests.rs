@@ -40,7 +40,10 @@ pub(super) fn open(config: &BufferConfig) -> Buffer {
 }
 
 /// A buffer whose threads run, for as long as `work` takes.
-pub(super) fn with_running<T>(config: &BufferConfig, work: impl FnOnce(&mut super::super::Reader, &super::super::Appender, &DeadLetters) -> T) -> T {
+pub(super) fn with_running<T>(
+    config: &BufferConfig,
+    work: impl FnOnce(&mut super::super::Reader, &super::super::Appender, &DeadLetters) -> T,
+) -> T {
     let Buffer { appender, mut reader, dead_letters, committer, keeper, closer, .. } = open(config);
     let beats = Heartbeats::default();
     let (commits, keeps) = (beats.register("commit"), beats.register("keep"));

@@ -192,6 +192,10 @@ section! {
         /// What becomes of an event that Kafka will never take. `"dead-letter"`: it is set aside with the reason, and the rest goes on;
         /// `"block"`: everything waits behind it.
         on_rejected: OnRejected = OnRejected::DeadLetter, OneOf(&[("dead-letter", OnRejected::DeadLetter), ("block", OnRejected::Block)]);
+
+        /// Topic that gets a copy of each dead letter, with headers that say why (docs/consumers.md), besides the one on disk. When there is no room
+        /// for more dead letters on disk, those that are in the topic give way. Needs WRITE and DESCRIBE on it. Empty: no copies.
+        dead_letter_topic: Option<String> = None, OrNone(topic_name());
     }
     only {
         /// What happens while Kafka refuses what waiting alone may not cure (a missing topic, a revoked right): nothing is

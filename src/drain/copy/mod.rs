@@ -187,7 +187,12 @@ impl<L: Letters, C: Courier, K: Clock> Copier<L, C, K> {
                 Next::WaitFirst => return self.back_off(&refusal),
                 Next::WithoutValue => {
                     let (seq, reason) = (letter.seq, refusal.class.reason);
-                    tracing::warn!(seq, reason, detail = refusal.detail, "the dead-letter topic does not take the event: copying it without its value");
+                    tracing::warn!(
+                        seq,
+                        reason,
+                        detail = refusal.detail,
+                        "the dead-letter topic does not take the event: copying it without its value"
+                    );
                     how = Copied::WithoutValue;
                 }
             }

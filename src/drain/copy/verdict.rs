@@ -16,8 +16,7 @@ pub(super) enum Next {
 }
 
 /// A handle that says nothing.
-pub(super) const NO_ANSWER: Class =
-    Class { disposition: Disposition::Retry, reason: "unreachable", meaning: "Kafka does not answer" };
+pub(super) const NO_ANSWER: Class = Class { disposition: Disposition::Retry, reason: "unreachable", meaning: "Kafka does not answer" };
 
 /// The letter's file cannot be read.
 pub(super) const UNREAD: Class =
