@@ -7,6 +7,7 @@
 //! stop    the phases of [`crate::shutdown`]; a stage that ends by itself starts them too, and the exit code says so
 //! ```
 
+mod copies;
 mod dead_letters;
 mod drain_only;
 mod outcome;
@@ -17,13 +18,14 @@ mod workers;
 use crate::buffer::log::storage::{DiskStorage, Storage};
 use crate::buffer::{Appender, Buffer, Closer, Committer, Gauges, Keeper};
 use crate::config::{Config, Placeholder, Template, TemplateError};
-use crate::drain::{Copier, CopyHandles, CopyStats, Drain, DrainHandles, DrainStats, DrainStop};
+use crate::drain::{CopyStats, Drain, DrainHandles, DrainStats, DrainStop};
 use crate::ingest::{Ingest, IngestStats};
 use crate::lifecycle::AckWaiters;
 use crate::notify::Notify;
 use crate::ops::{Handles, Ops, StatusSource};
 use crate::shutdown::{Deadlines, Trigger, Urgency};
 use crate::{buffer, drain, ingest, notify, ops};
+use copies::Copies;
 use dead_letters::BufferDeadLetters;
 use drain_only::DrainOnly;
 use peek::DirectoryPeek;
@@ -40,9 +42,6 @@ pub use outcome::Outcome;
 /// What a frame may need beside the bytes of the body: spans, the id and time that are added where they were absent, and the hash of what
 /// was there before.
 const RECORD_OVERHEAD_BYTES: u64 = 168;
-
-/// How long copies of dead letters may go on after the drain's end: they stay on disk, and the next start goes on with them.
-const COPIES_AT_MOST: Duration = Duration::from_secs(3);
 
 /// Why the relay cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -110,9 +109,7 @@ struct Stages {
     closer: Closer,
     drain: Drain,
     drain_stop: DrainStop,
-    /// Absent when dead letters are not copied to a topic.
-    copier: Option<Copier>,
-    copier_stop: DrainStop,
+    copies: Copies,
     notify: Notify,
 }
 
@@ -175,13 +172,8 @@ impl App {
         let topic_limit = Arc::clone(&handles.stats.topic_limit);
         let drain = Drain::build(&config.kafka, &relay_id, reader, handles).map_err(AppError::Drain)?;
 
-        let copier_stop = DrainStop::default();
-        let copier = copy_stats.map(|stats| {
-            let (letters, heartbeat) = (dead_letters.copies(), Some(source.heartbeat("dead-letter-copy")));
-            let handles = CopyHandles { letters, stats, stop: copier_stop.clone(), pause: drain_stop.clone(), heartbeat };
-            Copier::build(&config.kafka, &relay_id, handles)
-        });
-        let copier = copier.transpose().map_err(AppError::Drain)?;
+        let copies = Copies::build((&config.kafka, &relay_id), &dead_letters, copy_stats, (&source, &drain_stop), drain_only.is_none());
+        let copies = copies.map_err(AppError::Drain)?;
 
         let ingest = if drain_only.is_some() {
             None
@@ -195,7 +187,7 @@ impl App {
             ops: ops_addresses.listen,
             probe: ops_addresses.probe,
         };
-        let stages = Stages { ingest, committer, keeper, closer, drain, drain_stop, copier, copier_stop, notify };
+        let stages = Stages { ingest, committer, keeper, closer, drain, drain_stop, copies, notify };
         Ok(Self { config, runtime, trigger, source, ops, drain_only, gauges, stages, addresses })
     }
 
@@ -222,14 +214,12 @@ impl App {
     /// Runs until the trigger asks for the end or a stage fails, then ends in order. Blocks.
     pub fn run(self) -> Outcome {
         let Self { config, runtime, trigger, source, ops, drain_only, gauges, stages, addresses } = self;
-        let Stages { ingest, committer, keeper, closer, drain, drain_stop, copier, copier_stop, notify } = stages;
+        let Stages { ingest, committer, keeper, closer, drain, drain_stop, copies, notify } = stages;
         let (commits, keeps) = (source.heartbeat("buffer-commit"), source.heartbeat("buffer-keep"));
         let mut committer = Worker::spawn("buffer-commit", &trigger, move || committer.run(&commits));
         let mut keeper = Worker::spawn("buffer-keep", &trigger, move || keeper.run(&keeps));
         let mut drain = Worker::spawn("drain", &trigger, move || drain.run());
-        let mut copier = copier.map(|copier| Worker::spawn("dead-letter-copy", &trigger, move || copier.run()));
-        // Without ingest there may be no next start.
-        let copies_at_most = if drain_only.is_some() { Duration::MAX } else { COPIES_AT_MOST };
+        let copying = copies.spawn(&trigger);
         let (requests_by, requests_until) = tokio::sync::oneshot::channel::<Instant>();
         let (notify_by, notify_until) = tokio::sync::oneshot::channel::<Instant>();
         let ticking = source.heartbeat("runtime");
@@ -273,26 +263,14 @@ impl App {
                     drain.join().await
                 }
             };
-            if let Some(copier) = &mut copier {
-                let by = Instant::now().checked_add(copies_at_most).map_or(phases.drained, |by| by.min(phases.drained));
-                copier_stop.finish(now_if_forced(&trigger, by));
-                tokio::select! {
-                    _ended = copier.join() => {}
-                    () = trigger.reached(Urgency::Force) => {
-                        phases.end = Instant::now();
-                        copier_stop.finish(phases.end);
-                        let _ended = copier.join().await;
-                    }
-                }
-            }
+            let copier_failed = copying.finish(now_if_forced(&trigger, phases.drained), &trigger).await;
             let _ended = notify_by.send(now_if_forced(&trigger, phases.end));
             let notified = notify.join().await;
             closer.close_keeper();
             let _kept = keeper.join().await;
             let failed = gauges.failed().or_else(|| {
                 let ingest = ingest.and_then(|ingest| ingest.failure);
-                let copier = copier.and_then(|copier| copier.failure);
-                [ingest, committer.failure, keeper.failure, drain.failure, copier, notify.failure].into_iter().flatten().next()
+                [ingest, committer.failure, keeper.failure, drain.failure, copier_failed, notify.failure].into_iter().flatten().next()
             });
             Outcome { drained: drained.unwrap_or_default(), left: gauges.backlog(), notified: notified.unwrap_or_default(), failed }
         });
