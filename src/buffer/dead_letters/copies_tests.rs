@@ -1,12 +1,15 @@
+use super::super::Buffer;
 use super::super::log::storage::DiskStorage;
 use super::super::shared::lock;
 use super::format::COPIED_AT;
 use super::store::DEAD_LETTERS_DIR;
-use super::tests::{append, config, ids, letter, open, reader_shared, waiting, with_running};
+use super::tests::{append, config, ids, letter, open, reader_shared, running, waiting, with_running};
 use super::*;
 use crate::buffer::purge::Selection;
 use crate::config::{BufferConfig, WhenFull};
 use crate::event::Seq;
+use crate::lifecycle::AckWaiters;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -99,7 +102,9 @@ fn the_id_of_a_letter_that_gave_way_is_free() {
     let config = BufferConfig { dead_letter_bytes: Some(64 << 10), ..config(dir.path()) };
     let names: Vec<String> = (1..=17).map(|n| format!("a{n}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    with_running(&config, |reader, appender, letters| {
+    let remembering = Arc::new(AckWaiters::remembering(100));
+    let buffer = Buffer::open(&config, Arc::new(DiskStorage::new(&config.dir)), remembering, 1 << 16).unwrap();
+    running(buffer, |reader, appender, letters| {
         let _ = append(appender, &names);
         let copies = letters.copies();
         for (seq, name) in (1..=16).zip(&names) {

@@ -44,7 +44,11 @@ pub(super) fn with_running<T>(
     config: &BufferConfig,
     work: impl FnOnce(&mut super::super::Reader, &super::super::Appender, &DeadLetters) -> T,
 ) -> T {
-    let Buffer { appender, mut reader, dead_letters, committer, keeper, closer, .. } = open(config);
+    running(open(config), work)
+}
+
+pub(super) fn running<T>(buffer: Buffer, work: impl FnOnce(&mut super::super::Reader, &super::super::Appender, &DeadLetters) -> T) -> T {
+    let Buffer { appender, mut reader, dead_letters, committer, keeper, closer, .. } = buffer;
     let beats = Heartbeats::default();
     let (commits, keeps) = (beats.register("commit"), beats.register("keep"));
     let runtime = tokio::runtime::Runtime::new().unwrap();
