@@ -26,8 +26,16 @@ impl Copies {
     pub fn first(&self) -> Result<Option<Kept>, DeadLetterError> {
         // Its name is there a moment before its end is booked.
         let booked = |seq: &u64| lock(&self.shared.marks).watermark.ended(*seq);
-        let first = self.shared.dead_letters.first_uncopied().filter(booked);
-        first.map_or(Ok(None), |seq| self.shared.dead_letters.get(seq))
+        let mut from = 0;
+        while let Some(seq) = self.shared.dead_letters.first_uncopied(from).filter(booked) {
+            let kept = self.shared.dead_letters.get(seq)?;
+            if kept.is_some() {
+                return Ok(kept);
+            }
+            // Being removed.
+            from = seq + 1;
+        }
+        Ok(None)
     }
 
     /// Whether there is still one of that seq: an operator may have removed it meanwhile.

@@ -192,3 +192,17 @@ fn a_rotten_mark_is_none() {
     let buffer = open(&config);
     assert_eq!((ids(&buffer.dead_letters), first(&buffer.dead_letters.copies())), (vec![(1, "a1".to_owned())], Some(1)));
 }
+
+// Goal: a file that somebody took away keeps no other letter from being copied.
+#[test]
+fn a_missing_file_is_passed_over() {
+    let dir = tempfile::tempdir().unwrap();
+    with_running(&config(dir.path()), |reader, appender, letters| {
+        let _ = append(appender, &["a1", "b2"]);
+        reader.dead_letter(&letter(1, "a1")).unwrap();
+        reader.dead_letter(&letter(2, "b2")).unwrap();
+        std::fs::remove_file(dir.path().join(DEAD_LETTERS_DIR).join(format!("{:020}.dead", 1))).unwrap();
+        assert_eq!(first(&letters.copies()), Some(2));
+        assert_eq!(letters.retry(&Selection::default(), false).unwrap().events, 1);
+    });
+}

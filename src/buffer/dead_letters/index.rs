@@ -83,9 +83,9 @@ impl Index {
         let _ = self.uncopied.remove(&seq);
     }
 
-    /// The first that no dead-letter topic has.
-    pub(super) fn first_uncopied(&self) -> Option<u64> {
-        self.uncopied.first().copied()
+    /// The first from `from` on that no dead-letter topic has.
+    pub(super) fn first_uncopied(&self, from: u64) -> Option<u64> {
+        self.uncopied.range(from..).next().copied()
     }
 
     /// Which one goes when there is no room.

@@ -154,17 +154,25 @@ impl DeadLetters {
     ) -> Result<(), DeadLetterError> {
         let from_seq = lock(&self.shared.marks).durable + 1;
         let mut batch = BatchBuilder::default();
+        let mut seqs = Vec::new();
         for letter in letters {
-            self.shared.dead_letters.begin_retry(letter.seq, from_seq)?;
+            match self.shared.dead_letters.begin_retry(letter.seq, from_seq) {
+                // It made room for a newer one meanwhile.
+                Err(error) if error.is_gone() => continue,
+                begun => begun?,
+            }
+            seqs.push(letter.seq);
             // It is not a repeat of itself.
             lock(&self.shared.window).forget(letter.seq, letter.seq);
             batch
                 .push_record(&letter.record)
                 .map_err(|_| DeadLetterError::NotDurable(format!("dead letter {} does not decode", letter.seq)))?;
         }
+        if seqs.is_empty() {
+            return Ok(());
+        }
         let options = AppendOptions { deadline: Instant::now() + ROOM_TIMEOUT, receipts: None };
         let stored = wait(Box::pin(appender.append(batch.finish(), options)))?;
-        let seqs: Vec<u64> = letters.iter().map(|letter| letter.seq).collect();
         self.shared.dead_letters.remove(&seqs)?;
         let Seq(first) = stored.first_seq;
         let _ = retried.first_seq.get_or_insert(first);

@@ -140,6 +140,13 @@ pub struct Usage {
     pub uncopied: u64,
 }
 
+impl DeadLetterError {
+    /// Whether there is no such file any more: somebody removed the letter meanwhile.
+    pub(in crate::buffer) fn is_gone(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound)
+    }
+}
+
 /// Why a dead letter was not stored, read or removed.
 #[derive(Debug, thiserror::Error)]
 pub enum DeadLetterError {

@@ -180,7 +180,7 @@ impl Store {
     /// time. One that is removed meanwhile is nobody's business any more.
     pub(in crate::buffer) fn copied(&self, seq: u64, how: Copied) -> Result<(), DeadLetterError> {
         match self.write_mark(seq, COPIED_AT, |header| format::encode_copied(header, how)) {
-            Err(_) if !self.holds(seq) => return Ok(()),
+            Err(error) if error.is_gone() => {}
             written => written?,
         }
         lock(&self.index).copied(seq);
@@ -202,9 +202,9 @@ impl Store {
         lock(&self.index).copying();
     }
 
-    /// The first letter that no dead-letter topic has.
-    pub(in crate::buffer) fn first_uncopied(&self) -> Option<u64> {
-        lock(&self.index).first_uncopied()
+    /// The first letter from `from` on that no dead-letter topic has.
+    pub(in crate::buffer) fn first_uncopied(&self, from: u64) -> Option<u64> {
+        lock(&self.index).first_uncopied(from)
     }
 
     /// One letter; `None` when there is none of that seq.
@@ -295,7 +295,7 @@ pub(in crate::buffer) fn select(storage: &dyn Storage, keyring: &Keyring, select
 pub fn read(storage: &dyn Storage, keyring: &Keyring, seq: u64) -> Result<Option<Kept>, DeadLetterError> {
     let bytes = match load(storage, seq) {
         Ok(bytes) => bytes,
-        Err(DeadLetterError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.is_gone() => return Ok(None),
         Err(error) => return Err(error),
     };
     match format::decode(&bytes, keyring) {
