@@ -16,10 +16,10 @@ impl KeepDeadLetters for BufferDeadLetters {
 
     fn list(&self, from: u64, limit: usize, source: Option<&str>) -> Result<Vec<DeadLetterView>, DeadLetterError> {
         let (mut letters, mut value_bytes) = (Vec::new(), 0);
-        self.0.list(from, &mut |letter| {
-            if source.is_none_or(|source| letter.event().is_some_and(|event| event.is_of_source(source))) {
-                value_bytes += letter.record.len() as u64;
-                letters.extend(letter.view(value_bytes <= PEEK_MAX_VALUE_BYTES));
+        self.0.list(from, &mut |kept| {
+            if source.is_none_or(|source| kept.letter.event().is_some_and(|event| event.is_of_source(source))) {
+                value_bytes += kept.letter.record.len() as u64;
+                letters.extend(kept.view(value_bytes <= PEEK_MAX_VALUE_BYTES));
             }
             letters.len() < limit
         })?;
@@ -27,7 +27,7 @@ impl KeepDeadLetters for BufferDeadLetters {
     }
 
     fn get(&self, seq: u64) -> Result<Option<DeadLetterView>, DeadLetterError> {
-        Ok(self.0.get(seq)?.and_then(|letter| letter.view(true)))
+        Ok(self.0.get(seq)?.and_then(|kept| kept.view(true)))
     }
 
     fn purge(&self, selection: &Selection, dry_run: bool) -> Result<Purged, DeadLetterError> {

@@ -70,6 +70,11 @@ impl Lines {
         Ok(Self { log, parked: second, stops })
     }
 
+    /// What pauses both.
+    pub(super) fn pause(&self) -> &DrainStop {
+        &self.stops[0]
+    }
+
     /// Starts them, each on a thread of its own.
     pub(super) fn start(self, trigger: &Trigger) -> Running {
         let Self { log, parked, stops } = self;

@@ -2,11 +2,12 @@
 //!
 //! ```text
 //! build   ops answers "starting" ─▶ open the buffer (recovery) ─▶ drain, notify ─▶ bind ingest
-//! run     threads: ops · buffer-commit · buffer-keep · drain · drain-parked     tasks: ingest · notify
+//! run     threads: ops · buffer-commit · buffer-keep · drain · drain-parked · dead-letter-copy     tasks: ingest · notify
 //!         without ingest: `dualstream drain-only`, which asks for the end itself once the buffer is empty
 //! stop    the phases of [`crate::shutdown`]; a stage that ends by itself starts them too, and the exit code says so
 //! ```
 
+mod copies;
 mod dead_letters;
 mod drain_only;
 mod lines;
@@ -18,13 +19,14 @@ mod workers;
 use crate::buffer::log::storage::{DiskStorage, Storage};
 use crate::buffer::{Appender, Buffer, Closer, Committer, Gauges, Keeper};
 use crate::config::{Config, OnBlocked, Placeholder, Template, TemplateError};
-use crate::drain::DrainStats;
+use crate::drain::{CopyStats, DrainStats};
 use crate::ingest::{Ingest, IngestStats};
 use crate::lifecycle::AckWaiters;
 use crate::notify::Notify;
 use crate::ops::{Handles, Ops, StatusSource};
 use crate::shutdown::{Deadlines, Trigger, Urgency};
 use crate::{buffer, drain, ingest, notify, ops};
+use copies::Copies;
 use dead_letters::BufferDeadLetters;
 use drain_only::DrainOnly;
 use lines::{Given, Lines};
@@ -108,6 +110,7 @@ struct Stages {
     keeper: Keeper,
     closer: Closer,
     lines: Lines,
+    copies: Copies,
     notify: Notify,
 }
 
@@ -136,11 +139,13 @@ impl App {
         let topic = Template::parse(&config.kafka.topic, &[Placeholder::Type, Placeholder::SourceType]).map_err(AppError::Topic)?;
         let (ingest_stats, drain_stats) = (Arc::new(IngestStats::default()), Arc::new(DrainStats::default()));
         let parked_stats = Arc::new(DrainStats::default());
+        let copy_stats = CopyStats::of(&config.kafka);
         let (notify, queue) = Notify::build(&config.redis).map_err(AppError::Notify)?;
         let source = Arc::new(StatusSource::new(Handles {
             ingest: Arc::clone(&ingest_stats),
             drain: Arc::clone(&drain_stats),
             parked: Arc::clone(&parked_stats),
+            copies: copy_stats.clone(),
             notify: notify.stats(),
             stall_after: config.ops.stall_after,
         }));
@@ -158,7 +163,7 @@ impl App {
         let Buffer { appender, reader, gauges, purger, dead_letters, parked, committer, keeper, closer } = opened;
         source.buffer_opened(Arc::new(gauges.clone()), Arc::new(DirectoryPeek::new(storage, keyring)));
         source.purges_with(Arc::new(BufferPurge(purger)));
-        source.keeps_dead_letters_in(Arc::new(BufferDeadLetters(dead_letters)));
+        source.keeps_dead_letters_in(Arc::new(BufferDeadLetters(dead_letters.clone())));
 
         let topic_limit = Arc::clone(&drain_stats.topic_limit);
         let given = Given {
@@ -170,6 +175,9 @@ impl App {
             stats: [drain_stats, parked_stats],
         };
         let lines = Lines::build(&given, reader, parked)?;
+
+        let copies = Copies::build((&config.kafka, &relay_id), &dead_letters, copy_stats, (&source, lines.pause()), drain_only.is_none());
+        let copies = copies.map_err(AppError::Drain)?;
 
         let ingest = if drain_only.is_some() {
             None
@@ -183,7 +191,7 @@ impl App {
             ops: ops_addresses.listen,
             probe: ops_addresses.probe,
         };
-        let stages = Stages { ingest, committer, keeper, closer, lines, notify };
+        let stages = Stages { ingest, committer, keeper, closer, lines, copies, notify };
         Ok(Self { config, runtime, trigger, source, ops, drain_only, gauges, stages, addresses })
     }
 
@@ -210,11 +218,12 @@ impl App {
     /// Runs until the trigger asks for the end or a stage fails, then ends in order. Blocks.
     pub fn run(self) -> Outcome {
         let Self { config, runtime, trigger, source, ops, drain_only, gauges, stages, addresses } = self;
-        let Stages { ingest, committer, keeper, closer, lines, notify } = stages;
+        let Stages { ingest, committer, keeper, closer, lines, copies, notify } = stages;
         let (commits, keeps) = (source.heartbeat("buffer-commit"), source.heartbeat("buffer-keep"));
         let mut committer = Worker::spawn("buffer-commit", &trigger, move || committer.run(&commits));
         let mut keeper = Worker::spawn("buffer-keep", &trigger, move || keeper.run(&keeps));
         let mut lines = lines.start(&trigger);
+        let copying = copies.spawn(&trigger);
         let (requests_by, requests_until) = tokio::sync::oneshot::channel::<Instant>();
         let (notify_by, notify_until) = tokio::sync::oneshot::channel::<Instant>();
         let ticking = source.heartbeat("runtime");
@@ -250,13 +259,14 @@ impl App {
             let _committed = committer.join().await;
 
             let drained = lines.finish(&trigger, phases.drained).await;
+            let copier_failed = copying.finish(now_if_forced(&trigger, phases.drained), &trigger).await;
             let _ended = notify_by.send(now_if_forced(&trigger, phases.end));
             let notified = notify.join().await;
             closer.close_keeper();
             let _kept = keeper.join().await;
             let failed = gauges.failed().or_else(|| {
                 let ingest = ingest.and_then(|ingest| ingest.failure);
-                [ingest, committer.failure, keeper.failure, lines.failure(), notify.failure].into_iter().flatten().next()
+                [ingest, committer.failure, keeper.failure, lines.failure(), copier_failed, notify.failure].into_iter().flatten().next()
             });
             Outcome { drained: drained.unwrap_or_default(), left: gauges.backlog(), notified: notified.unwrap_or_default(), failed }
         });

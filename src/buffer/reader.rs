@@ -221,7 +221,12 @@ impl Reader {
     /// [`DeadLetterError`]; the event is still waiting then.
     pub fn dead_letter(&mut self, letter: &DeadLetter) -> Result<(), DeadLetterError> {
         let shared = Arc::clone(&self.shared);
-        shared.dead_letters.add(letter)?;
+        let added = shared.dead_letters.add(letter);
+        // Whoever mends an event whose letter had to make room may send it again under its id.
+        for gone in shared.dead_letters.take_gone() {
+            lock(&shared.window).forget(gone, gone);
+        }
+        added?;
         let mut marks = lock(&shared.marks);
         let fresh = u64::from(marks.watermark.ack(letter.seq));
         marks.ends.dead_lettered += fresh;

@@ -6,7 +6,7 @@ use super::load::Loaded;
 use super::origin::Origin;
 use super::problem::Problem;
 use super::relation_kafka;
-use super::section::Section;
+use super::section::{Delivery, Section};
 use std::net::SocketAddr;
 
 /// Fewest segments in a full buffer: with fewer, space would come free in steps too large to be of use.
@@ -16,7 +16,8 @@ const MIN_SEGMENTS: u64 = 4;
 pub(super) fn check(loaded: &Loaded, sections: &[Section]) -> Vec<Problem> {
     let judge = Judge { loaded, sections };
     let rules = [limits(&judge), segments(&judge), shutdown_order(&judge), way_in(&judge), same_socket(&judge)];
-    rules.into_iter().flatten().chain(same_address(&judge)).chain(relation_kafka::check(&judge)).collect()
+    let rules = rules.into_iter().chain(dead_letter_topic(&judge));
+    rules.flatten().chain(same_address(&judge)).chain(relation_kafka::check(&judge)).collect()
 }
 
 pub(super) struct Judge<'a> {
@@ -83,6 +84,19 @@ fn same_socket(judge: &Judge<'_>) -> Option<Problem> {
     let [ingest, ops] = ["ingest.socket", "ops.socket"];
     judge.problem(&[ingest, ops], config.ingest.socket.is_some() && config.ingest.socket == config.ops.socket, || {
         format!("{}, and {}; allowed: a path of its own for each", judge.told(ingest), judge.told(ops))
+    })
+}
+
+/// A topic of copies that is something else already.
+fn dead_letter_topic(judge: &Judge<'_>) -> [Option<Problem>; 2] {
+    let kafka = &judge.loaded.config.kafka;
+    let [copies, events, cursors] = ["kafka.dead_letter_topic", "kafka.topic", "kafka.cursor_topic"];
+    let is = |other: &String| kafka.dead_letter_topic.as_ref() == Some(other);
+    let has_cursors = kafka.delivery == Delivery::ExactlyOnce;
+    [(events, is(&kafka.topic)), (cursors, has_cursors && is(&kafka.cursor_topic))].map(|(other, wrong)| {
+        judge.problem(&[copies, other], wrong, || {
+            format!("{}, and {}; allowed: a topic of its own for dead letters", judge.told(copies), judge.told(other))
+        })
     })
 }
 

@@ -259,6 +259,22 @@ fn relations() {
             &["flag --set ops.socket: ingest.socket is \"/run/d.sock\" (flag --set ingest.socket), and ops.socket is \"/run/d.sock\" \
              (flag --set ops.socket); allowed: a path of its own for each"],
         ),
+        (
+            "[kafka]\ntopic = \"events\"",
+            &["kafka.dead_letter_topic=events"],
+            &[
+                "flag --set kafka.dead_letter_topic: kafka.dead_letter_topic is \"events\" (flag --set kafka.dead_letter_topic), and kafka.topic is \
+             \"events\" (relay.toml:2:9); allowed: a topic of its own for dead letters",
+            ],
+        ),
+        (
+            "[kafka]\ndelivery = \"exactly-once\"",
+            &["kafka.dead_letter_topic=dualstream-cursors"],
+            &[
+                "flag --set kafka.dead_letter_topic: kafka.dead_letter_topic is \"dualstream-cursors\" (flag --set kafka.dead_letter_topic), and \
+             kafka.cursor_topic is \"dualstream-cursors\" (the default); allowed: a topic of its own for dead letters",
+            ],
+        ),
     ] {
         assert_eq!(Case::new(file, &[], flags).problems().iter().map(|text| text.replace("  ", " ")).collect::<Vec<_>>(), expect);
     }
@@ -274,6 +290,8 @@ fn just_within() {
         &["ingest.listen=", "ingest.socket=/run/d.sock"],
         &["ops.probe_listen=0.0.0.0:7412"],
         &["ingest.listen=127.0.0.1:0", "ops.listen=127.0.0.1:0", "ops.probe_listen=0.0.0.0:0"],
+        &["kafka.dead_letter_topic=dualstream-cursors"],
+        &["kafka.topic=events-{type}", "kafka.dead_letter_topic=events"],
     ] {
         let _ = Case::new("", &[], flags).config();
     }

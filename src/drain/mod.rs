@@ -15,11 +15,13 @@
 //! With `kafka.on_blocked = "park"` the events of a topic that Kafka refuses leave the log for a place of their own (`parking.rs`), and a second line, the
 //! same loop with a handle and a thread of its own, sends them when the topic takes events again (`parked_line.rs`). Per topic: first what is parked, then what
 //! is in the log.
+//! With `kafka.dead_letter_topic`, a thread of its own copies dead letters to a topic (`copy/`).
 
 mod acks;
 mod board;
 mod classify;
 mod clock;
+mod copy;
 mod feed;
 mod fill;
 mod give_up;
@@ -54,9 +56,10 @@ use std::sync::Arc;
 pub use acks::OnAcked;
 pub use classify::{BLOCK_REASONS, Class, DEAD_REASONS, PASSING_REASONS};
 pub use clock::{Clock, SystemClock};
+pub use copy::{COPY_RESULTS, Copier, CopyHandles, CopyStats, CopyTrouble, Courier, Heard, Letters};
 pub use kafka::{
-    BuildError, CursorFacts, KafkaFactory, KafkaFacts, KafkaHandle, KafkaSink, ProbeError, Unusable, check_properties, probe,
-    producer_settings,
+    BuildError, CursorFacts, DeadLetterTopic, KafkaCourier, KafkaFactory, KafkaFacts, KafkaHandle, KafkaSink, ProbeError, Unusable,
+    check_properties, probe, producer_settings,
 };
 pub use parking::Blocked;
 pub use reconcile::{Found, Tail, Wanted, key_print};
@@ -125,7 +128,7 @@ impl<S: ParkedSource> Drain<S> {
     pub fn build_parked(config: &KafkaConfig, relay_id: &str, source: S, handles: DrainHandles) -> Result<Self, BuildError> {
         // Events may have been parked before exactly-once was asked for: they never were in the order of its cursor.
         let config = KafkaConfig { delivery: Delivery::AtLeastOnce, ..config.clone() };
-        let factory = KafkaFactory::without_handle(&config, relay_id, &handles.stats.topic_limit)?;
+        let factory = KafkaFactory::unopened(&config, relay_id, Arc::clone(&handles.stats.topic_limit))?;
         let policy = Policy { on_rejected: config.on_rejected, on_blocked: Blocked::Rest };
         Ok(Self::assemble(source, factory, SystemClock, handles, policy, fastrand::Rng::new()))
     }

@@ -66,6 +66,8 @@ pub enum Degraded {
     Quarantined,
     /// Events rotted on disk.
     EventsLost,
+    /// Dead letters wait for their copy in the dead-letter topic, which does not take it.
+    DeadLettersUncopied,
     /// The books do not balance.
     Conservation,
 }
@@ -87,7 +89,7 @@ impl Unready {
 
 impl Degraded {
     /// Every cause: the closed label set of `dualstream_degraded{reason}`.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::DrainStalled,
         Self::DrainBlocked,
         Self::TopicParked,
@@ -95,6 +97,7 @@ impl Degraded {
         Self::NotDurable,
         Self::Quarantined,
         Self::EventsLost,
+        Self::DeadLettersUncopied,
         Self::Conservation,
     ];
 
@@ -108,6 +111,7 @@ impl Degraded {
             Self::NotDurable => "not_durable",
             Self::Quarantined => "quarantined",
             Self::EventsLost => "events_lost",
+            Self::DeadLettersUncopied => "dead_letters_uncopied",
             Self::Conservation => "conservation",
         }
     }
@@ -153,6 +157,15 @@ pub struct Health {
     pub conservation_error: i64,
 }
 
+/// Dead letters wait for their copy, and the last attempt failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Uncopied {
+    /// How long a letter has waited without any being copied.
+    pub waiting_for: Duration,
+    /// What is in the way.
+    pub trouble: String,
+}
+
 /// All that the verdict depends on.
 #[derive(Clone, Debug)]
 pub struct Facts<'a> {
@@ -170,6 +183,8 @@ pub struct Facts<'a> {
     pub stalled_for: Duration,
     /// `ops.stall_after`.
     pub stall_after: Duration,
+    /// Why dead letters are not copied; `None` while they are, or none waits for it.
+    pub uncopied: Option<Uncopied>,
     /// How long Redis has been away; `None` when it is there or notifications are off.
     pub redis_down_for: Option<Duration>,
     /// Loops that did not tick.
@@ -251,6 +266,10 @@ fn degraded(facts: &Facts<'_>) -> Vec<Reason<Degraded>> {
         if buffer.ledger.ends.lost > 0 {
             add(Degraded::EventsLost, format!("{} events rotted on disk since this buffer was made", buffer.ledger.ends.lost));
         }
+    }
+    if let Some(Uncopied { waiting_for, trouble }) = facts.uncopied.as_ref().filter(|uncopied| uncopied.waiting_for >= facts.stall_after) {
+        let seconds = waiting_for.as_secs();
+        add(Degraded::DeadLettersUncopied, format!("dead letters have waited for their copy for {seconds} s: {trouble}"));
     }
     if facts.conservation_error != 0 {
         let error = facts.conservation_error;

@@ -18,6 +18,7 @@ fn facts<'a>(buffer: Option<&'a BufferSnapshot>, drain: &'a DrainState) -> Facts
         blocked_topics: &[],
         stalled_for: Duration::ZERO,
         stall_after: Duration::from_secs(30),
+        uncopied: None,
         redis_down_for: None,
         late_loops: Vec::new(),
         conservation_error: 0,
@@ -75,6 +76,19 @@ fn a_stall_needs_a_backlog_and_the_whole_patience() {
         let buffer = buffer(|buffer| buffer.ledger.backlog = backlog);
         let health = assess(Facts { stalled_for: Duration::from_secs(seconds), ..facts(Some(&buffer), &DrainState::Connecting) });
         assert_eq!(degraded_of(&health).contains(&Degraded::DrainStalled), stalled, "{backlog} events, {seconds} s");
+    }
+}
+
+// Goal: a dead-letter topic that takes nothing is told of after `ops.stall_after`, not at the first error, and stops nothing else.
+#[test]
+fn copies_that_do_not_come_about_are_told_of_in_time() {
+    for (seconds, told) in [(0, false), (29, false), (30, true), (9000, true)] {
+        let uncopied = Some(Uncopied { waiting_for: Duration::from_secs(seconds), trouble: "topic dead: it does not exist".into() });
+        let buffer = buffer(|_| {});
+        let health = assess(Facts { uncopied, ..facts(Some(&buffer), &DrainState::Running) });
+        assert_eq!(degraded_of(&health), if told { vec![Degraded::DeadLettersUncopied] } else { vec![] }, "{seconds} s");
+        assert!(health.ready && health.live);
+        assert!(health.degraded_reasons.iter().all(|reason| reason.detail.ends_with("it does not exist")));
     }
 }
 

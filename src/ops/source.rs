@@ -4,15 +4,15 @@
 //! that probes answer while the data path is stuck.
 
 use super::dead_letters::KeepDeadLetters;
-use super::health::{Facts, Health, LIVE_WITHIN, LateLoop, Phase, assess};
+use super::health::{Facts, Health, LIVE_WITHIN, LateLoop, Phase, Uncopied, assess};
 use super::peek::Peek;
 use super::process::resident_memory_bytes;
 use super::purge::Purge;
-use super::status::{DrainStatus, IngestStatus, NotifyStatus, RelayStatus, StatusSnapshot, rfc3339};
+use super::status::{DeadLettersStatus, DrainStatus, IngestStatus, NotifyStatus, RelayStatus, StatusSnapshot, rfc3339};
 use super::trackers::{Books, Holds, Stall};
 use crate::buffer::{BufferSnapshot, Gauges};
 use crate::config::OpsConfig;
-use crate::drain::{DrainStats, DrainStop};
+use crate::drain::{CopyStats, DrainStats, DrainStop};
 use crate::ingest::IngestStats;
 use crate::lifecycle::{Heartbeat, Heartbeats};
 use crate::notify::NotifyStats;
@@ -41,6 +41,8 @@ pub struct Handles {
     pub drain: Arc<DrainStats>,
     /// The same of its line for what is parked.
     pub parked: Arc<DrainStats>,
+    /// What the copier of dead letters tells; `None` when they are not copied.
+    pub copies: Option<Arc<CopyStats>>,
     /// Counters of stage 4; `None` when notifications are off.
     pub notify: Option<Arc<NotifyStats>>,
     /// `ops.stall_after`.
@@ -51,7 +53,7 @@ impl Default for Handles {
     /// Counters that nobody touches, notifications off, the settings' own patience.
     fn default() -> Self {
         let stall_after = OpsConfig::default().stall_after;
-        Self { ingest: Arc::default(), drain: Arc::default(), parked: Arc::default(), notify: None, stall_after }
+        Self { ingest: Arc::default(), drain: Arc::default(), parked: Arc::default(), copies: None, notify: None, stall_after }
     }
 }
 
@@ -202,7 +204,10 @@ impl StatusSource {
             ingest: IngestStatus::read(&self.handles.ingest),
             buffer,
             drain,
-            dead_letters: self.dead_letters.get().map(|letters| letters.usage()),
+            dead_letters: self.dead_letters.get().map(|letters| {
+                let copies = self.handles.copies.as_ref();
+                DeadLettersStatus::read(letters.usage(), copies, now.instant, now.unix_ms)
+            }),
             notify,
             health,
         }
@@ -222,6 +227,12 @@ impl StatusSource {
             blocked_topics: &drain.blocked_topics,
             stalled_for: memory.stall.look(now.instant, backlog, ended),
             stall_after: self.handles.stall_after,
+            uncopied: self
+                .handles
+                .copies
+                .as_ref()
+                .and_then(|copies| copies.trouble())
+                .map(|trouble| Uncopied { waiting_for: now.instant.saturating_duration_since(trouble.since), trouble: trouble.detail }),
             redis_down_for: memory.redis_down.look(now.instant, notify.is_some_and(|notify| !notify.up)),
             late_loops: self.late_loops_at(now.instant),
             conservation_error: memory.books.look(now.instant, error),

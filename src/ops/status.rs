@@ -6,14 +6,15 @@
 use super::health::{Health, Phase};
 use crate::buffer::BufferSnapshot;
 use crate::buffer::dead_letters::Usage;
-use crate::drain::{DEAD_REASONS, DrainState, DrainStats, RETRY_REASONS, RestingTopic};
+use crate::drain::{COPY_RESULTS, CopyStats, DEAD_REASONS, DrainState, DrainStats, RETRY_REASONS, RestingTopic};
 use crate::ingest::{CODES, IngestStats, RESULTS};
 use crate::lifecycle::{Counter, HistogramSnapshot};
 use crate::notify::{DROP_REASONS, NotifyStats};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 /// Longest error text that is passed on, in bytes.
 const MAX_ERROR_BYTES: usize = 1024;
@@ -30,7 +31,7 @@ pub struct StatusSnapshot {
     /// Stage 3.
     pub drain: DrainStatus,
     /// Events that Kafka will never take; null until the buffer is recovered.
-    pub dead_letters: Option<Usage>,
+    pub dead_letters: Option<DeadLettersStatus>,
     /// Stage 4; null when notifications are off (`redis.url` is empty).
     pub notify: Option<NotifyStatus>,
     /// The verdict.
@@ -123,6 +124,42 @@ pub struct BlockedTopic {
     pub attempts: u32,
 }
 
+/// Events that Kafka will never take.
+#[derive(Clone, Debug, Serialize)]
+pub struct DeadLettersStatus {
+    /// Those on disk.
+    #[serde(flatten)]
+    pub usage: Usage,
+    /// Their copies in a topic; null when there are none (`kafka.dead_letter_topic` is empty).
+    pub copies: Option<CopiesStatus>,
+}
+
+/// The copies of dead letters in a topic.
+#[derive(Clone, Debug, Serialize)]
+pub struct CopiesStatus {
+    /// The topic.
+    pub topic: String,
+    /// Dead letters that wait for their copy.
+    pub waiting: u64,
+    /// Copies made since the process started, by result.
+    pub copied: BTreeMap<&'static str, u64>,
+    /// What is in the way; null when the last attempt went well, or nothing is to be copied.
+    pub blocked: Option<CopiesBlocked>,
+    /// The newest error; it may be over.
+    pub last_error: Option<LastError>,
+}
+
+/// Why dead letters are not copied.
+#[derive(Clone, Debug, Serialize)]
+pub struct CopiesBlocked {
+    /// A short label.
+    pub reason: &'static str,
+    /// In words.
+    pub detail: String,
+    /// How long a letter has waited without any being copied.
+    pub seconds: f64,
+}
+
 /// Stage 4 in numbers, since the process started.
 #[derive(Clone, Debug, Serialize)]
 pub struct NotifyStatus {
@@ -183,6 +220,23 @@ impl DrainStatus {
             ack_seconds,
             last_error: last_error(&stats.last_error, now_ms),
         }
+    }
+}
+
+impl DeadLettersStatus {
+    pub(super) fn read(usage: Usage, copies: Option<&Arc<CopyStats>>, now: Instant, now_ms: u64) -> Self {
+        let copies = copies.map(|stats| CopiesStatus {
+            topic: stats.topic().to_owned(),
+            waiting: usage.uncopied,
+            copied: counts(COPY_RESULTS, &stats.copied),
+            blocked: stats.trouble().map(|trouble| CopiesBlocked {
+                reason: trouble.reason,
+                detail: trouble.detail,
+                seconds: now.saturating_duration_since(trouble.since).as_secs_f64(),
+            }),
+            last_error: last_error(&stats.last_error, now_ms),
+        });
+        Self { usage, copies }
     }
 }
 

@@ -52,7 +52,7 @@ impl Peek for FakeBuffer {
 
 impl KeepDeadLetters for FakeBuffer {
     fn usage(&self) -> Usage {
-        Usage { count: 2, bytes: 8192, max_bytes: 65_536, dropped: 1 }
+        Usage { count: 2, bytes: 8192, max_bytes: 65_536, dropped: 1, gave_way: 3, uncopied: 1 }
     }
 
     fn list(&self, _: u64, _: usize, _: Option<&str>) -> Result<Vec<DeadLetterView>, DeadLetterError> {

@@ -178,8 +178,8 @@ impl Relay {
         self.keep(book);
         let Self { letters, committer, gauges, waiting, .. } = self;
         let mut numbers = Vec::new();
-        let listed = letters.list(0, &mut |letter| {
-            numbers.extend(letter.event().map(|event| book.recognise(&event)));
+        let listed = letters.list(0, &mut |kept| {
+            numbers.extend(kept.letter.event().map(|event| book.recognise(&event)));
             true
         });
         assert!(listed.is_ok(), "the dead letters cannot be listed: {listed:?}");

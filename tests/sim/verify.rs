@@ -22,9 +22,9 @@ pub fn at_the_start(book: &mut Book, relay: &Relay) {
 /// The dead letters that there are: seq and event.
 fn letters(book: &Book, relay: &Relay) -> Vec<(u64, u64)> {
     let mut letters = Vec::new();
-    let listed = relay.letters.list(0, &mut |letter| {
-        let event = letter.event().unwrap_or_else(|| panic!("the dead letter of seq {} does not decode", letter.seq));
-        letters.push((letter.seq, book.recognise(&event)));
+    let listed = relay.letters.list(0, &mut |kept| {
+        let event = kept.letter.event().unwrap_or_else(|| panic!("the dead letter of seq {} does not decode", kept.letter.seq));
+        letters.push((kept.letter.seq, book.recognise(&event)));
         true
     });
     assert!(listed.is_ok(), "the dead letters cannot be listed: {listed:?}");

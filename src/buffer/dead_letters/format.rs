@@ -5,21 +5,25 @@
 //!  24 u64 seq     32 u64 accepted_ms  40 salt[16]  56 relay_id[16]
 //!  72 u32 body_len (stored)  76 u32 body_crc (stored)  80 u32 zero  84 u32 crc32c(0..84)
 //!  96 retry mark: u64 from_seq · u32 zero · u32 crc32c(salt, from_seq)
+//! 112 copied mark: u32 how (1: whole, 2: without its value) · u64 zero · u32 crc32c(salt, the 12 bytes before)
 //! 128 body: the cause as JSON, then the record
 //! ```
-//! The retry mark is written in place before the event is appended again: with it, opening can tell whether that append happened. It lies
+//! The retry mark is written in place before the event is appended again: with it, opening can tell whether that append happened. The copied mark
+//! is written in place once the dead-letter topic has the event; one that does not verify is none, and the event is copied again. Each lies
 //! within one sector, so it is there or it is not.
 
 use super::super::log::cipher::Keyring;
 use super::super::log::frame::{FrameHeader, Kind, SEQ_MAX, u32_at, u64_at};
 use super::super::log::segment::SegmentHeader;
-use super::{Cause, DeadLetter};
+use super::{Cause, Copied, DeadLetter};
 use bytes::Bytes;
 
 /// Where the retry mark lies.
 pub(super) const MARK_AT: u64 = 96;
 /// Bytes of a retry mark.
 pub(super) const MARK_LEN: usize = 16;
+/// Where the copied mark lies; as long as a retry mark.
+pub(super) const COPIED_AT: u64 = 112;
 /// Where the body begins.
 pub(super) const BODY_AT: usize = 128;
 
@@ -113,6 +117,27 @@ pub(super) fn decode_mark(file: &[u8], header: &Header) -> Option<u64> {
 
 fn mark_crc(header: &Header, from_seq: u64) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(&header.salt), &from_seq.to_le_bytes())
+}
+
+/// A copied mark: the dead-letter topic has the event.
+pub(super) fn encode_copied(header: &Header, how: Copied) -> [u8; MARK_LEN] {
+    let mut mark = [0; MARK_LEN];
+    mark[..4].copy_from_slice(&how.number().to_le_bytes());
+    let crc = copied_crc(header, &mark);
+    mark[12..].copy_from_slice(&crc.to_le_bytes());
+    mark
+}
+
+/// How the dead-letter topic has the event; `None` when nothing that verifies says so.
+pub(super) fn decode_copied(file: &[u8], header: &Header) -> Option<Copied> {
+    let at = usize::try_from(COPIED_AT).ok()?;
+    let mark: &[u8; MARK_LEN] = file.get(at..)?.first_chunk()?;
+    let how = Copied::of_number(u32_at(mark, 0))?;
+    (u32_at(mark, 12) == copied_crc(header, mark)).then_some(how)
+}
+
+fn copied_crc(header: &Header, mark: &[u8; MARK_LEN]) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c(&header.salt), &mark[..12])
 }
 
 impl Header {

@@ -4,7 +4,8 @@ use super::super::appender::Appender;
 use super::super::purge::{Purged, Selection};
 use super::super::shared::{Shared, lock};
 use super::super::{AppendError, AppendOptions, Appended};
-use super::{DeadLetter, DeadLetterError, Usage, select};
+use super::store::show_each;
+use super::{Copies, DeadLetter, DeadLetterError, Kept, Usage, select};
 use crate::event::{BatchBuilder, Seq};
 use crate::sync::Mutex;
 use serde::{Deserialize, Serialize};
@@ -56,7 +57,7 @@ impl DeadLetters {
     ///
     /// # Errors
     /// [`DeadLetterError`]
-    pub fn get(&self, seq: u64) -> Result<Option<DeadLetter>, DeadLetterError> {
+    pub fn get(&self, seq: u64) -> Result<Option<Kept>, DeadLetterError> {
         self.shared.dead_letters.get(seq)
     }
 
@@ -64,15 +65,13 @@ impl DeadLetters {
     ///
     /// # Errors
     /// [`DeadLetterError`]
-    pub fn list(&self, from: u64, show: &mut dyn FnMut(&DeadLetter) -> bool) -> Result<(), DeadLetterError> {
-        for seq in self.shared.dead_letters.seqs(from, usize::MAX) {
-            if let Some(letter) = self.get(seq)?
-                && !show(&letter)
-            {
-                break;
-            }
-        }
-        Ok(())
+    pub fn list(&self, from: u64, show: &mut dyn FnMut(&Kept) -> bool) -> Result<(), DeadLetterError> {
+        show_each(self.shared.dead_letters.seqs(from, usize::MAX), |seq| self.get(seq), show)
+    }
+
+    /// The same letters, for whoever copies them to a topic: from here on, copied ones give way when there is no room for newer ones.
+    pub fn copies(&self) -> Copies {
+        Copies::new(Arc::clone(&self.shared))
     }
 
     /// Removes the letters of a selection for good, or says what that would do. Blocks.
@@ -83,7 +82,7 @@ impl DeadLetters {
         let _alone = lock(&self.changing);
         let seqs = self.selected(selection)?;
         if !dry_run && !seqs.is_empty() {
-            self.until_ends_are_on_disk()?;
+            self.shared.until_dead_ends_are_on_disk()?;
             self.shared.dead_letters.remove(&seqs)?;
             // Given up for good: whoever mends the event may send it again under its id.
             let mut window = lock(&self.shared.window);
@@ -116,7 +115,7 @@ impl DeadLetters {
         if dry_run || seqs.is_empty() {
             return Ok(Retried { events: seqs.len() as u64, ..Retried::default() });
         }
-        self.until_ends_are_on_disk()?;
+        self.shared.until_dead_ends_are_on_disk()?;
         let appender = Appender::new(Arc::clone(&self.shared));
         let mut retried = Retried::default();
         let mut rest = seqs.as_slice();
@@ -134,7 +133,7 @@ impl DeadLetters {
     fn take(&self, seqs: &[u64], max_bytes: u64) -> Result<(Vec<DeadLetter>, usize), DeadLetterError> {
         let (mut letters, mut taken, mut bytes) = (Vec::new(), 0, 0);
         for seq in seqs.iter().take(RETRY_LETTERS) {
-            let letter = self.get(*seq)?;
+            let letter = self.get(*seq)?.map(|kept| kept.letter);
             let len = letter.as_ref().map_or(0, |letter| letter.record.len() as u64);
             if taken > 0 && bytes + len > max_bytes {
                 break;
@@ -155,17 +154,25 @@ impl DeadLetters {
     ) -> Result<(), DeadLetterError> {
         let from_seq = lock(&self.shared.marks).durable + 1;
         let mut batch = BatchBuilder::default();
+        let mut seqs = Vec::new();
         for letter in letters {
-            self.shared.dead_letters.begin_retry(letter.seq, from_seq)?;
+            match self.shared.dead_letters.begin_retry(letter.seq, from_seq) {
+                // It made room for a newer one meanwhile.
+                Err(error) if error.is_gone() => continue,
+                begun => begun?,
+            }
+            seqs.push(letter.seq);
             // It is not a repeat of itself.
             lock(&self.shared.window).forget(letter.seq, letter.seq);
             batch
                 .push_record(&letter.record)
                 .map_err(|_| DeadLetterError::NotDurable(format!("dead letter {} does not decode", letter.seq)))?;
         }
+        if seqs.is_empty() {
+            return Ok(());
+        }
         let options = AppendOptions { deadline: Instant::now() + ROOM_TIMEOUT, receipts: None };
         let stored = wait(Box::pin(appender.append(batch.finish(), options)))?;
-        let seqs: Vec<u64> = letters.iter().map(|letter| letter.seq).collect();
         self.shared.dead_letters.remove(&seqs)?;
         let Seq(first) = stored.first_seq;
         let _ = retried.first_seq.get_or_insert(first);
@@ -181,17 +188,18 @@ impl DeadLetters {
         seqs.retain(known);
         Ok(seqs)
     }
+}
 
+impl Shared {
     /// Waits until a crash cannot bring back, as waiting, what is a dead letter now.
-    fn until_ends_are_on_disk(&self) -> Result<(), DeadLetterError> {
-        let dead_lettered = lock(&self.shared.marks).ends.dead_lettered;
-        self.shared.poke_keeper();
-        let until = self.shared.until_on_disk(|ends| ends.dead_lettered >= dead_lettered);
-        until.map_err(DeadLetterError::NotDurable)?;
+    pub(super) fn until_dead_ends_are_on_disk(&self) -> Result<(), DeadLetterError> {
+        let dead_lettered = lock(&self.marks).ends.dead_lettered;
+        self.poke_keeper();
+        self.until_on_disk(|ends| ends.dead_lettered >= dead_lettered).map_err(DeadLetterError::NotDurable)?;
         // A letter that goes must not leave its event standing among the parked ones: twice, since what was noted before has its turn first.
         for _ in 0..2 {
-            let on_disk = *lock(&self.shared.ends_on_disk);
-            self.shared.parked.keep_books(&on_disk, &|| lock(&self.shared.marks).ends);
+            let on_disk = *lock(&self.ends_on_disk);
+            let _ = self.parked.keep_books(&on_disk, &|| lock(&self.marks).ends);
         }
         Ok(())
     }

@@ -5,11 +5,16 @@
 //! opening books its event even where the cursor on disk is older.
 //!
 //! Bounded: `buffer.dead_letter_bytes` of allocated disk, apart from the log's share. When they are full the drain waits
-//! (`buffer.dead_letters_full = "block"`), or the oldest go (`"drop-oldest"`, each counted and logged).
+//! (`buffer.dead_letters_full = "block"`), or the oldest go (`"drop-oldest"`, each counted and logged). Where letters are copied to a topic
+//! (`copies.rs`), those that are there already go first, and that is no loss.
 //!
 //! Deliberately absent: waiting events. A dead letter is at its end as far as the log is concerned; a retry is a new event with a new seq.
 
+mod copies;
+#[cfg(test)]
+mod copies_tests;
 mod format;
+mod index;
 mod live;
 mod resume;
 mod store;
@@ -23,6 +28,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
+pub use copies::Copies;
 pub use live::{Appending, DeadLetters, Retried, Wait};
 pub(in crate::buffer) use resume::finish_retries;
 pub(in crate::buffer) use store::{DEAD_LETTERS_DIR, Store, Survey, select, seqs, survey, usage};
@@ -61,11 +67,45 @@ impl DeadLetter {
     pub fn event(&self) -> Option<EventRef<'_>> {
         Records::new(&self.record).next()?.ok()
     }
+}
 
+/// How the dead-letter topic has an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Copied {
+    /// As it is.
+    Whole,
+    /// Without its value, which that topic does not take.
+    WithoutValue,
+}
+
+impl Copied {
+    fn number(self) -> u32 {
+        match self {
+            Self::Whole => 1,
+            Self::WithoutValue => 2,
+        }
+    }
+
+    fn of_number(number: u32) -> Option<Self> {
+        [Self::Whole, Self::WithoutValue].into_iter().find(|how| how.number() == number)
+    }
+}
+
+/// A dead letter as it is on disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// The letter.
+    pub letter: DeadLetter,
+    /// How the dead-letter topic has it; `None` while it does not, as far as the file says.
+    pub copied: Option<Copied>,
+}
+
+impl Kept {
     /// For people and programs: `with_value` says whether the whole event is shown.
     pub fn view(&self, with_value: bool) -> Option<DeadLetterView> {
-        let event = WaitingEvent::new(self.seq, self.accepted_ms, &self.event()?, with_value);
-        Some(DeadLetterView { cause: self.cause.clone(), event })
+        let letter = &self.letter;
+        let event = WaitingEvent::new(letter.seq, letter.accepted_ms, &letter.event()?, with_value);
+        Some(DeadLetterView { cause: letter.cause.clone(), copied: self.copied.is_some(), event })
     }
 }
 
@@ -74,6 +114,9 @@ impl DeadLetter {
 pub struct DeadLetterView {
     /// Why it is dead.
     pub cause: Cause,
+    /// Whether the dead-letter topic has it.
+    #[serde(default)]
+    pub copied: bool,
     /// The event.
     pub event: WaitingEvent,
 }
@@ -89,6 +132,19 @@ pub struct Usage {
     pub max_bytes: u64,
     /// Removed because there was no room for newer ones, since the process started.
     pub dropped: u64,
+    /// Removed for the same reason when the dead-letter topic had them, which is no loss; since the process started.
+    #[serde(default)]
+    pub gave_way: u64,
+    /// Those on disk that the dead-letter topic does not have, as far as their files say.
+    #[serde(default)]
+    pub uncopied: u64,
+}
+
+impl DeadLetterError {
+    /// Whether there is no such file any more: somebody removed the letter meanwhile.
+    pub(in crate::buffer) fn is_gone(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound)
+    }
 }
 
 /// Why a dead letter was not stored, read or removed.

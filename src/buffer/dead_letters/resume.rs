@@ -13,7 +13,7 @@ use super::{Survey, read, remove};
 pub(in crate::buffer) fn finish_retries(storage: &dyn Storage, keyring: &Keyring, survey: &Survey) -> Result<(), OpenError> {
     let mut letters = Vec::new();
     for &(seq, from_seq) in &survey.retries {
-        letters.extend(read(storage, keyring, seq)?.map(|letter| (from_seq, letter)));
+        letters.extend(read(storage, keyring, seq)?.map(|kept| (from_seq, kept.letter)));
     }
     let Some(from) = letters.iter().map(|(from_seq, _)| *from_seq).min() else { return Ok(()) };
     let mut appended = Vec::new();

@@ -6,14 +6,14 @@
 use super::super::log::cipher::Keyring;
 use super::super::log::quarantine;
 use super::super::log::recovery::random_bytes;
-use super::super::log::storage::{OpenMode, Storage, read_full, write_full};
+use super::super::log::storage::{OpenMode, Storage, StorageFile, read_full, write_full};
 use super::super::purge::Selection;
 use super::super::shared::lock;
-use super::format::{self, BODY_AT, Header, MARK_AT, Problem};
-use super::{DeadLetter, DeadLetterError, Usage};
+use super::format::{self, BODY_AT, COPIED_AT, Header, MARK_AT, MARK_LEN, Problem};
+use super::index::{Index, Victim};
+use super::{Copied, DeadLetter, DeadLetterError, Kept, Usage};
 use crate::config::WhenFull;
 use crate::sync::Mutex;
-use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
@@ -34,14 +34,6 @@ pub(in crate::buffer) struct Store {
     max_bytes: u64,
     when_full: WhenFull,
     index: Mutex<Index>,
-}
-
-/// What is there; an entry is 16 bytes, and a file takes a block of the budget.
-#[derive(Debug, Default)]
-struct Index {
-    bytes_of: BTreeMap<u64, u64>,
-    bytes: u64,
-    dropped: u64,
 }
 
 /// What opening found.
@@ -107,14 +99,14 @@ impl Store {
     ) -> Self {
         let mut index = Index::default();
         for seq in seqs(&*storage) {
-            index.insert(seq, allocated(&*storage, seq));
+            index.insert(seq, allocated(&*storage, seq), is_copied(&*storage, seq));
         }
         Self { storage, keyring, relay_id, max_bytes, when_full, index: Mutex::new(index) }
     }
 
     /// Keeps a letter for good; one of that seq that is there already stays.
     pub(in crate::buffer) fn add(&self, letter: &DeadLetter) -> Result<(), DeadLetterError> {
-        if lock(&self.index).bytes_of.contains_key(&letter.seq) {
+        if self.holds(letter.seq) {
             return Ok(());
         }
         let file = format::encode(letter, &self.keyring, self.relay_id, random_bytes(&*self.storage));
@@ -127,7 +119,7 @@ impl Store {
         // The directory itself is new at the first one.
         self.storage.sync_dir("").and_then(|()| self.storage.sync_dir(DEAD_LETTERS_DIR)).map_err(fail("sync"))?;
         let bytes = allocated(&*self.storage, letter.seq);
-        lock(&self.index).insert(letter.seq, bytes);
+        lock(&self.index).insert(letter.seq, bytes, false);
         Ok(())
     }
 
@@ -141,20 +133,32 @@ impl Store {
 
     fn make_room(&self, need: u64) -> Result<(), DeadLetterError> {
         loop {
-            let (bytes, oldest) = {
+            let (bytes, victim) = {
                 let index = lock(&self.index);
-                (index.bytes, index.bytes_of.keys().next().copied())
+                (index.usage(self.max_bytes).bytes, index.victim(self.when_full == WhenFull::DropOldest))
             };
             if bytes + need <= self.max_bytes {
                 return Ok(());
             }
-            let Some(oldest) = oldest.filter(|_| self.when_full == WhenFull::DropOldest && need <= self.max_bytes) else {
-                return Err(DeadLetterError::Full { need, bytes, max_bytes: self.max_bytes });
-            };
-            tracing::error!(seq = oldest, "the dead letters are full: the oldest is removed for good (buffer.dead_letters_full)");
-            self.remove(&[oldest])?;
-            lock(&self.index).dropped += 1;
+            let victim = if need <= self.max_bytes { victim } else { Victim::None };
+            match victim {
+                Victim::None => return Err(DeadLetterError::Full { need, bytes, max_bytes: self.max_bytes }),
+                Victim::Copied(seq) => {
+                    tracing::info!(seq, "the dead letters are full: one that the dead-letter topic has gives way");
+                    self.remove(&[seq])?;
+                }
+                Victim::Oldest(seq) => {
+                    tracing::error!(seq, "the dead letters are full: the oldest is removed for good (buffer.dead_letters_full)");
+                    self.remove(&[seq])?;
+                }
+            }
+            lock(&self.index).gone(victim);
         }
+    }
+
+    /// The letters that had to make room since the last call: whoever adds one asks.
+    pub(in crate::buffer) fn take_gone(&self) -> Vec<u64> {
+        lock(&self.index).take_gone()
     }
 
     /// Removes letters for good.
@@ -169,46 +173,57 @@ impl Store {
 
     /// Notes, durably, that a letter's event is appended again, at `from_seq` or later.
     pub(in crate::buffer) fn begin_retry(&self, seq: u64, from_seq: u64) -> Result<(), DeadLetterError> {
+        self.write_mark(seq, MARK_AT, |header| format::encode_mark(header, from_seq))
+    }
+
+    /// Notes, durably, that the dead-letter topic has a letter's event. Only for an end that the cursor on disk knows of: such a letter may go at any
+    /// time. One that is removed meanwhile is nobody's business any more.
+    pub(in crate::buffer) fn copied(&self, seq: u64, how: Copied) -> Result<(), DeadLetterError> {
+        match self.write_mark(seq, COPIED_AT, |header| format::encode_copied(header, how)) {
+            Err(error) if error.is_gone() => {}
+            written => written?,
+        }
+        lock(&self.index).copied(seq);
+        Ok(())
+    }
+
+    fn write_mark(&self, seq: u64, at: u64, mark: impl FnOnce(&Header) -> [u8; MARK_LEN]) -> Result<(), DeadLetterError> {
         let name = name_of(seq);
         let fail = |source| failed(&*self.storage, "write", &name, source);
         let file = self.storage.open(&name, OpenMode::ReadWrite).map_err(fail)?;
-        let mut front = vec![0; BODY_AT];
-        let read = read_full(&*file, &mut front, 0).map_err(fail)?;
-        let header = Header::decode(&front[..read]).map_err(|_| damaged(&*self.storage, seq, "its header does not verify"))?;
-        write_full(&*file, &format::encode_mark(&header, from_seq), MARK_AT).map_err(fail)?;
+        let front = front(&*file).map_err(fail)?;
+        let header = Header::decode(&front).map_err(|_| damaged(&*self.storage, seq, "its header does not verify"))?;
+        write_full(&*file, &mark(&header), at).map_err(fail)?;
         file.sync_data().map_err(fail)
     }
 
+    /// From here on letters are copied to a topic, and those that are there give way to newer ones.
+    pub(in crate::buffer) fn copying(&self) {
+        lock(&self.index).copying();
+    }
+
+    /// The first letter from `from` on that no dead-letter topic has.
+    pub(in crate::buffer) fn first_uncopied(&self, from: u64) -> Option<u64> {
+        lock(&self.index).first_uncopied(from)
+    }
+
     /// One letter; `None` when there is none of that seq.
-    pub(in crate::buffer) fn get(&self, seq: u64) -> Result<Option<DeadLetter>, DeadLetterError> {
-        if lock(&self.index).bytes_of.contains_key(&seq) { read(&*self.storage, &self.keyring, seq) } else { Ok(None) }
+    pub(in crate::buffer) fn get(&self, seq: u64) -> Result<Option<Kept>, DeadLetterError> {
+        if self.holds(seq) { read(&*self.storage, &self.keyring, seq) } else { Ok(None) }
     }
 
     /// Whether there is one of that seq.
     pub(in crate::buffer) fn holds(&self, seq: u64) -> bool {
-        lock(&self.index).bytes_of.contains_key(&seq)
+        lock(&self.index).holds(seq)
     }
 
     /// The seqs from `from` on, in order, at most `limit`.
     pub(in crate::buffer) fn seqs(&self, from: u64, limit: usize) -> Vec<u64> {
-        lock(&self.index).bytes_of.range(from..).map(|(seq, _)| *seq).take(limit).collect()
+        lock(&self.index).seqs(from, limit)
     }
 
     pub(in crate::buffer) fn usage(&self) -> Usage {
-        let index = lock(&self.index);
-        Usage { count: index.bytes_of.len() as u64, bytes: index.bytes, max_bytes: self.max_bytes, dropped: index.dropped }
-    }
-}
-
-impl Index {
-    fn insert(&mut self, seq: u64, bytes: u64) {
-        self.bytes += bytes;
-        let before = self.bytes_of.insert(seq, bytes);
-        self.bytes -= before.unwrap_or(0);
-    }
-
-    fn remove(&mut self, seq: u64) {
-        self.bytes -= self.bytes_of.remove(&seq).unwrap_or(0);
+        lock(&self.index).usage(self.max_bytes)
     }
 }
 
@@ -234,10 +249,19 @@ pub(in crate::buffer) fn usage(storage: &dyn Storage) -> (u64, u64) {
 ///
 /// # Errors
 /// [`DeadLetterError`] at the first that cannot be read; one that is removed meanwhile is passed over.
-pub fn list(storage: &dyn Storage, keyring: &Keyring, from: u64, show: &mut dyn FnMut(&DeadLetter) -> bool) -> Result<(), DeadLetterError> {
-    for seq in seqs(storage).into_iter().filter(|seq| *seq >= from) {
-        if let Some(letter) = read(storage, keyring, seq)?
-            && !show(&letter)
+pub fn list(storage: &dyn Storage, keyring: &Keyring, from: u64, show: &mut dyn FnMut(&Kept) -> bool) -> Result<(), DeadLetterError> {
+    show_each(seqs(storage).into_iter().filter(|seq| *seq >= from), |seq| read(storage, keyring, seq), show)
+}
+
+/// Reads and shows letters one at a time, until `show` returns `false`; one that is gone is passed over.
+pub(super) fn show_each(
+    seqs: impl IntoIterator<Item = u64>,
+    read: impl Fn(u64) -> Result<Option<Kept>, DeadLetterError>,
+    show: &mut dyn FnMut(&Kept) -> bool,
+) -> Result<(), DeadLetterError> {
+    for seq in seqs {
+        if let Some(kept) = read(seq)?
+            && !show(&kept)
         {
             break;
         }
@@ -255,7 +279,7 @@ pub(in crate::buffer) fn select(storage: &dyn Storage, keyring: &Keyring, select
         // By seq alone nothing has to be read: what cannot be read can be removed, too.
         return Ok(seqs(storage).into_iter().filter(|seq| selection.holds(*seq, 0, None)).collect());
     }
-    list(storage, keyring, selection.from_seq, &mut |letter| {
+    list(storage, keyring, selection.from_seq, &mut |Kept { letter, .. }| {
         if selection.holds(letter.seq, letter.accepted_ms, letter.event().as_ref()) {
             selected.push(letter.seq);
         }
@@ -268,14 +292,17 @@ pub(in crate::buffer) fn select(storage: &dyn Storage, keyring: &Keyring, select
 ///
 /// # Errors
 /// [`DeadLetterError`]
-pub fn read(storage: &dyn Storage, keyring: &Keyring, seq: u64) -> Result<Option<DeadLetter>, DeadLetterError> {
+pub fn read(storage: &dyn Storage, keyring: &Keyring, seq: u64) -> Result<Option<Kept>, DeadLetterError> {
     let bytes = match load(storage, seq) {
         Ok(bytes) => bytes,
-        Err(DeadLetterError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.is_gone() => return Ok(None),
         Err(error) => return Err(error),
     };
     match format::decode(&bytes, keyring) {
-        Ok(letter) => Ok(Some(letter)),
+        Ok(letter) => {
+            let copied = Header::decode(&bytes).ok().and_then(|header| format::decode_copied(&bytes, &header));
+            Ok(Some(Kept { letter, copied }))
+        }
         Err(Problem::Locked(key_id)) => Err(DeadLetterError::Locked { path: storage.dir().join(name_of(seq)), key_id }),
         Err(Problem::Damaged(what)) => Err(damaged(storage, seq, what)),
     }
@@ -313,6 +340,20 @@ fn load(storage: &dyn Storage, seq: u64) -> Result<Vec<u8>, DeadLetterError> {
     let read = read_full(&*file, &mut bytes, 0).map_err(fail)?;
     bytes.truncate(read);
     Ok(bytes)
+}
+
+/// The bytes before the body.
+fn front(file: &dyn StorageFile) -> io::Result<Vec<u8>> {
+    let mut front = vec![0; BODY_AT];
+    let read = read_full(file, &mut front, 0)?;
+    front.truncate(read);
+    Ok(front)
+}
+
+/// What cannot be read, or does not verify, is copied again.
+fn is_copied(storage: &dyn Storage, seq: u64) -> bool {
+    let front = storage.open(&name_of(seq), OpenMode::Read).and_then(|file| front(&*file)).unwrap_or_default();
+    Header::decode(&front).is_ok_and(|header| format::decode_copied(&front, &header).is_some())
 }
 
 fn exists(storage: &dyn Storage, seq: u64) -> bool {

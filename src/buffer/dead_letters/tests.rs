@@ -11,7 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-fn batch(ids: &[&str]) -> Batch {
+pub(super) fn batch(ids: &[&str]) -> Batch {
     let mut batch = BatchBuilder::default();
     for id in ids {
         batch.push(&EventParts {
@@ -26,22 +26,29 @@ fn batch(ids: &[&str]) -> Batch {
     batch.finish()
 }
 
-fn letter(seq: u64, id: &str) -> DeadLetter {
+pub(super) fn letter(seq: u64, id: &str) -> DeadLetter {
     let cause = Cause { reason: "too_large".into(), text: format!("event {seq}: too large"), attempts: 3, first_refused_ms: 5, dead_ms: 9 };
     DeadLetter { seq, accepted_ms: 7, cause, record: batch(&[id]).into_payload().into() }
 }
 
-fn config(dir: &std::path::Path) -> BufferConfig {
+pub(super) fn config(dir: &std::path::Path) -> BufferConfig {
     BufferConfig { dir: dir.to_owned(), max_bytes: 4 << 20, min_free_bytes: 0, ..BufferConfig::default() }
 }
 
-fn open(config: &BufferConfig) -> Buffer {
+pub(super) fn open(config: &BufferConfig) -> Buffer {
     Buffer::open(config, Arc::new(DiskStorage::new(&config.dir)), Arc::new(AckWaiters::default()), 1 << 16).unwrap()
 }
 
 /// A buffer whose threads run, for as long as `work` takes.
-fn with_running<T>(config: &BufferConfig, work: impl FnOnce(&mut super::super::Reader, &super::super::Appender, &DeadLetters) -> T) -> T {
-    let Buffer { appender, mut reader, dead_letters, committer, keeper, closer, .. } = open(config);
+pub(super) fn with_running<T>(
+    config: &BufferConfig,
+    work: impl FnOnce(&mut super::super::Reader, &super::super::Appender, &DeadLetters) -> T,
+) -> T {
+    running(open(config), work)
+}
+
+pub(super) fn running<T>(buffer: Buffer, work: impl FnOnce(&mut super::super::Reader, &super::super::Appender, &DeadLetters) -> T) -> T {
+    let Buffer { appender, mut reader, dead_letters, committer, keeper, closer, .. } = buffer;
     let beats = Heartbeats::default();
     let (commits, keeps) = (beats.register("commit"), beats.register("keep"));
     let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -59,23 +66,23 @@ fn with_running<T>(config: &BufferConfig, work: impl FnOnce(&mut super::super::R
     })
 }
 
-fn append(appender: &super::super::Appender, ids: &[&str]) -> Seq {
+pub(super) fn append(appender: &super::super::Appender, ids: &[&str]) -> Seq {
     let options = AppendOptions { deadline: Instant::now() + Duration::from_secs(10), receipts: None };
     tokio::runtime::Handle::current().block_on(appender.append(batch(ids), options)).unwrap().first_seq
 }
 
-fn ids(letters: &DeadLetters) -> Vec<(u64, String)> {
+pub(super) fn ids(letters: &DeadLetters) -> Vec<(u64, String)> {
     let mut found = Vec::new();
     letters
-        .list(0, &mut |letter| {
-            found.push((letter.seq, letter.event().unwrap().id.to_owned()));
+        .list(0, &mut |kept| {
+            found.push((kept.letter.seq, kept.letter.event().unwrap().id.to_owned()));
             true
         })
         .unwrap();
     found
 }
 
-fn waiting(reader: &mut super::super::Reader) -> Vec<(u64, String)> {
+pub(super) fn waiting(reader: &mut super::super::Reader) -> Vec<(u64, String)> {
     let mut found = Vec::new();
     while let Some(frame) = reader.next_frame().unwrap() {
         for (event, seq) in Records::new(&frame.payload).flatten().zip(frame.first_seq.0..) {
@@ -110,7 +117,7 @@ fn a_dead_letter_survives_and_its_event_is_not_sent_again() {
         assert_eq!(waiting(&mut buffer.reader), [(1, "a1".to_owned()), (3, "a3".to_owned())]);
         let ledger = buffer.gauges.snapshot().ledger;
         assert_eq!((ledger.ends.dead_lettered, ledger.backlog, ledger.conservation_error()), (1, 2, 0), "crash {crash}");
-        assert_eq!(buffer.dead_letters.get(2).unwrap().unwrap().cause, letter(2, "b2").cause);
+        assert_eq!(buffer.dead_letters.get(2).unwrap().unwrap().letter.cause, letter(2, "b2").cause);
     }
 }
 
@@ -157,7 +164,7 @@ fn a_retry_that_was_cut_off_is_finished_or_forgotten() {
     }
 }
 
-fn reader_shared(reader: &super::super::Reader) -> &super::super::shared::Shared {
+pub(super) fn reader_shared(reader: &super::super::Reader) -> &super::super::shared::Shared {
     reader.shared_for_tests()
 }
 
@@ -197,7 +204,7 @@ fn a_rotten_letter_is_set_aside() {
         rotten[bit / 8] ^= 1 << (bit % 8);
         std::fs::write(&path, rotten).unwrap();
         match read(&storage, &keyring, 1) {
-            Ok(Some(read)) => assert_eq!(read, letter(1, "a1"), "bit {bit} is not covered and matters"),
+            Ok(Some(read)) => assert_eq!(read.letter, letter(1, "a1"), "bit {bit} is not covered and matters"),
             Ok(None) => panic!("bit {bit}"),
             Err(error) => assert!(matches!(error, DeadLetterError::Damaged { .. }), "{error}"),
         }

@@ -3,7 +3,7 @@
 use super::super::exit::Exit;
 use super::Check;
 use crate::config::Config;
-use crate::drain::{CursorFacts, KafkaFacts, check_properties, probe};
+use crate::drain::{CursorFacts, DeadLetterTopic, KafkaFacts, check_properties, probe};
 use crate::error::chain;
 use std::time::Duration;
 
@@ -51,7 +51,27 @@ fn judge(facts: &KafkaFacts, config: &Config) -> Vec<Check> {
         checks.push(Check::warn("kafka", text, "grant READ on the topic, or set kafka.recovery = \"checkpoint\""));
     }
     checks.extend(facts.cursors.and_then(|facts| cursors(facts, &config.kafka.cursor_topic)));
+    if let (Some(found), Some(topic)) = (&facts.dead_letters, &config.kafka.dead_letter_topic) {
+        checks.push(dead_letters(found, topic));
+    }
     checks
+}
+
+/// What the topic of the dead letters is like. A warning at most: nothing else waits for it, and the letters stay on disk.
+fn dead_letters(found: &DeadLetterTopic, topic: &str) -> Check {
+    let name = format!("topic {topic} (kafka.dead_letter_topic)");
+    match found {
+        DeadLetterTopic::There => Check::ok("kafka", format!("{name} is there")),
+        DeadLetterTopic::Missing => Check::warn(
+            "kafka",
+            format!("{name} does not exist: dead letters stay on disk until it does"),
+            "create it, and grant WRITE and DESCRIBE on it",
+        ),
+        DeadLetterTopic::NotAuthorized => Check::warn("kafka", format!("this user may not use {name}"), "grant WRITE and DESCRIBE on it"),
+        DeadLetterTopic::Unknown(said) => {
+            Check::warn("kafka", format!("cannot look at {name}: {said}"), "look at the brokers' log, and try again")
+        }
+    }
 }
 
 /// What is wrong with the topic of the cursors.

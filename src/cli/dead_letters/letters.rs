@@ -51,9 +51,9 @@ impl Letters {
         match self {
             Self::Directory(dir, keyring) => {
                 let mut ended = Ok(true);
-                list(&DiskStorage::new(dir), keyring, from, &mut |letter| {
-                    let wanted = source.is_none_or(|source| letter.event().is_some_and(|event| event.is_of_source(source)));
-                    if let Some(view) = letter.view(true).filter(|_| wanted) {
+                list(&DiskStorage::new(dir), keyring, from, &mut |kept| {
+                    let wanted = source.is_none_or(|source| kept.letter.event().is_some_and(|event| event.is_of_source(source)));
+                    if let Some(view) = kept.view(true).filter(|_| wanted) {
                         ended = show(&view);
                     }
                     matches!(ended, Ok(true))
@@ -83,8 +83,8 @@ impl Letters {
     pub(super) async fn one(&self, seq: u64) -> Result<DeadLetterView, Failure> {
         match self {
             Self::Directory(dir, keyring) => {
-                let letter = crate::buffer::dead_letters::read(&DiskStorage::new(dir), keyring, seq).map_err(|error| failed(&error))?;
-                let view = letter.and_then(|letter| letter.view(true));
+                let kept = crate::buffer::dead_letters::read(&DiskStorage::new(dir), keyring, seq).map_err(|error| failed(&error))?;
+                let view = kept.and_then(|kept| kept.view(true));
                 view.ok_or_else(|| Failure::new(Exit::Failed, format!("there is no dead letter with seq {seq} in {}", dir.display())))
             }
             Self::Relay(client) => parse(client, &get(client, &format!("/v1/dead-letters/{seq}")).await?),

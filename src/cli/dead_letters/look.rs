@@ -178,15 +178,16 @@ fn json_line(letter: &DeadLetterView) -> Result<String, Failure> {
 }
 
 fn line(letter: &DeadLetterView) -> String {
-    let DeadLetterView { cause, event } = letter;
+    let DeadLetterView { cause, event, .. } = letter;
     let [id, kind, source_type, source_id, reason] =
         [&event.id, &event.kind, &event.source_type, &event.source_id, &cause.reason].map(|text| plain(text));
     let (time, bytes) = (moment(cause.dead_ms), count(event.bytes));
-    format!("{:>10}  {time}  {reason}  {kind}  {source_type}/{source_id}  {id}  {bytes} bytes", event.seq)
+    let copied = if letter.copied { "  copied" } else { "" };
+    format!("{:>10}  {time}  {reason}  {kind}  {source_type}/{source_id}  {id}  {bytes} bytes{copied}", event.seq)
 }
 
 fn lines(letter: &DeadLetterView) -> Vec<String> {
-    let DeadLetterView { cause, event } = letter;
+    let DeadLetterView { cause, copied, event } = letter;
     let pairs = [
         ("seq", event.seq.to_string()),
         ("id", plain(&event.id)),
@@ -197,6 +198,7 @@ fn lines(letter: &DeadLetterView) -> Vec<String> {
         ("dead since", moment(cause.dead_ms)),
         ("reason", plain(&cause.reason)),
         ("detail", plain(&cause.text)),
+        ("copied", if *copied { "yes: the dead-letter topic has it" } else { "no" }.to_owned()),
         ("event", event.value.as_ref().map_or_else(|| "cannot be shown as JSON".to_owned(), |value| plain(value.get()))),
     ];
     pairs.into_iter().map(|(name, value)| format!("{name:<11} {value}")).collect()
@@ -216,6 +218,9 @@ mod tests {
         assert_eq!(line(&letter), "         7  2023-11-14T22:13:20.123Z  too_large  order.created  user/42  a\\nb  1,234 bytes");
         let shown = lines(&letter);
         assert!(shown.contains(&"refused     3 times since 2023-11-14T22:13:20.000Z".to_owned()), "{shown:?}");
+        assert!(shown.contains(&"copied      no".to_owned()), "{shown:?}");
+        let copied = DeadLetterView { copied: true, ..letter.clone() };
+        assert!(line(&copied).ends_with("1,234 bytes  copied") && lines(&copied).iter().any(|line| line.starts_with("copied      yes")));
         assert!(json_line(&letter).unwrap().contains(r#""value":{"n":1.10}"#));
     }
 }

@@ -101,7 +101,9 @@ impl Kind for Headers {
         if headers.len() > MAX_HEADERS {
             return Err(format!("a table of {} headers", headers.len()));
         }
-        let own = |name: &&String| ["", "dualstream", "content-type", "traceparent"].contains(&name.as_str()) || name.starts_with("ce_");
+        let own = |name: &&String| {
+            ["", "content-type", "traceparent"].contains(&name.as_str()) || ["dualstream", "ce_"].iter().any(|own| name.starts_with(own))
+        };
         match headers.keys().find(own) {
             Some(name) => Err(format!("a table with {name:?}, a name that the relay uses itself")),
             None => Ok(headers),
@@ -177,7 +179,7 @@ mod tests {
     fn headers() {
         let got = loose(&Headers, r#"{"environment"="test", team="a"}"#).unwrap();
         assert_eq!(got, [("environment", "test"), ("team", "a")].map(|(name, value)| (name.to_owned(), value.to_owned())).into());
-        for own in ["", "dualstream", "content-type", "traceparent", "ce_id"] {
+        for own in ["", "dualstream", "dualstream-error", "content-type", "traceparent", "ce_id"] {
             assert!(loose(&Headers, &format!("{{{own:?} = \"x\"}}")).unwrap_err().contains("uses itself"), "{own}");
         }
         let many: Vec<_> = (0..17).map(|n| format!("h{n} = \"x\"")).collect();

@@ -203,6 +203,10 @@ section! {
         /// `"block"`: everything waits behind it.
         on_rejected: OnRejected = OnRejected::DeadLetter, OneOf(&[("dead-letter", OnRejected::DeadLetter), ("block", OnRejected::Block)]);
 
+        /// Topic that gets a copy of each dead letter, with headers that say why (docs/consumers.md), besides the one on disk. When there is no room
+        /// for more dead letters on disk, those that are in the topic give way. Needs WRITE and DESCRIBE on it. Empty: no copies.
+        dead_letter_topic: Option<String> = None, OrNone(topic_name());
+
         /// What happens while Kafka refuses a topic in a way that waiting alone may not cure: it is missing, its name is none, a right was
         /// revoked. `"wait"`: the backlog waits behind it. `"park"`: the events of that topic are set aside on disk (`buffer.parked_bytes`), in
         /// order, those of other topics go on, and the topic is tried again until it takes them. Nothing is skipped either way. Parking is of

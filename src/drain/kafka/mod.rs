@@ -9,6 +9,7 @@
 mod cloudevents;
 mod consumer;
 mod context;
+mod copies;
 mod cursor;
 mod diagnosis;
 mod handle;
@@ -39,13 +40,14 @@ use crate::event::{EventRef, Seq};
 use crate::lifecycle::TopicLimit;
 use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::producer::{BaseProducer, Producer, PurgeConfig};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer, PurgeConfig};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+pub use copies::KafkaCourier;
 pub use handle::KafkaHandle;
-pub use probe::{CursorFacts, KafkaFacts, ProbeError, probe};
+pub use probe::{CursorFacts, DeadLetterTopic, KafkaFacts, ProbeError, probe};
 pub use settings::{BuildError, Unusable, check_properties, producer_settings};
 
 /// Taking a handle apart can block inside librdkafka, so it happens on a thread of its own; no more than this many at once.
@@ -98,7 +100,7 @@ impl ExactlyOnce {
 impl KafkaFactory {
     /// Checks the settings and makes the first handle.
     pub(super) fn build(config: &KafkaConfig, relay_id: &str, limit: &Arc<TopicLimit>) -> Result<Self, BuildError> {
-        let mut factory = Self::without_handle(config, relay_id, limit)?;
+        let mut factory = Self::unopened(config, relay_id, Arc::clone(limit))?;
         match factory.open() {
             Ok(sink) => factory.first = Some(sink),
             Err(OpenError::Client(error)) if !factory.security.has_files() => return Err(BuildError::Client(error)),
@@ -109,15 +111,15 @@ impl KafkaFactory {
         Ok(factory)
     }
 
-    /// Checks the settings; the first handle is made when it is needed.
-    pub(super) fn without_handle(config: &KafkaConfig, relay_id: &str, limit: &Arc<TopicLimit>) -> Result<Self, BuildError> {
+    /// Checks the settings; there is no handle before somebody asks for one.
+    pub(super) fn unopened(config: &KafkaConfig, relay_id: &str, limit: Arc<TopicLimit>) -> Result<Self, BuildError> {
         let client = settings::client_config(config, relay_id)?;
         let recorder = Recorder::new(settings::topic(config)?, config, relay_id);
-        let (security, limit) = (Security::of(config), Arc::clone(limit));
         let exactly_once = ExactlyOnce::of(config, relay_id);
         // Kafka's cursor tells more than the ends of the partitions.
         let reconciles = config.recovery == Recovery::Reconcile && exactly_once.is_none();
         let reconcile = reconciles.then_some(config.reconcile_timeout);
+        let security = Security::of(config);
         Ok(Self { client, security, recorder, reconcile, exactly_once, limit, watching: None, first: None, closing: Arc::new(()) })
     }
 
@@ -151,6 +153,26 @@ impl KafkaFactory {
         Ok(KafkaSink { producer, recorder, watch, limit, batch_bytes, transacting, _closing: closing })
     }
 
+    /// A fresh handle to librdkafka.
+    fn sink(&mut self) -> Result<KafkaSink, Refusal> {
+        if let Some(first) = self.first.take() {
+            return Ok(first);
+        }
+        // The factory holds one reference, every handle that is open or still being taken apart another.
+        if Arc::strong_count(&self.closing) > MAX_CLOSING {
+            let detail = format!("{MAX_CLOSING} earlier handles are still being taken apart");
+            return Err(Refusal::new(RDKafkaErrorCode::PreviousInProgress, detail));
+        }
+        self.open().map_err(|error| match &error {
+            // The settings were tried when the relay started, or could not be for the same file.
+            OpenError::Client(client) if !self.security.has_files() => {
+                let code = client.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::CriticalSystemResource);
+                Refusal::new(code, chain(&error))
+            }
+            _ => unusable(&error, &self.security),
+        })
+    }
+
     /// A handle of the kind that is asked for.
     fn handle(&self, sink: KafkaSink) -> KafkaHandle {
         match &self.exactly_once {
@@ -179,22 +201,7 @@ impl SinkFactory for KafkaFactory {
     type Sink = KafkaHandle;
 
     fn connect(&mut self) -> Result<KafkaHandle, Refusal> {
-        if let Some(first) = self.first.take() {
-            return Ok(self.handle(first));
-        }
-        // The factory holds one reference, every handle that is open or still being taken apart another.
-        if Arc::strong_count(&self.closing) > MAX_CLOSING {
-            let detail = format!("{MAX_CLOSING} earlier handles are still being taken apart");
-            return Err(Refusal::new(RDKafkaErrorCode::PreviousInProgress, detail));
-        }
-        self.open().map(|sink| self.handle(sink)).map_err(|error| match &error {
-            // The settings were tried when the relay started, or could not be for the same file.
-            OpenError::Client(client) if !self.security.has_files() => {
-                let code = client.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::CriticalSystemResource);
-                Refusal::new(code, chain(&error))
-            }
-            _ => unusable(&error, &self.security),
-        })
+        self.sink().map(|sink| self.handle(sink))
     }
 
     fn halve_batches(&mut self) -> u64 {
@@ -272,21 +279,26 @@ impl KafkaSink {
     }
 }
 
+/// Gives a record to a producer, or says why not.
+fn hand_over(producer: &BaseProducer<Context>, record: BaseRecord<'_, str, [u8], usize>) -> SendOutcome {
+    match producer.send(record) {
+        Ok(()) => SendOutcome::Sent,
+        Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => SendOutcome::Full,
+        Err((error, _)) => {
+            let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::InvalidArgument);
+            let why = producer.client().fatal_error().map(|(code, text)| Refusal::new(code, text));
+            SendOutcome::Refused(why.unwrap_or_else(|| Refusal::new(code, code.to_string())))
+        }
+    }
+}
+
 impl Sink for KafkaSink {
     fn send(&mut self, event: &EventRef<'_>, seq: Seq, accepted_ms: u64) -> SendOutcome {
         let record = match self.recorder.record(event, seq, accepted_ms) {
             Ok(record) => record,
             Err(refusal) => return SendOutcome::Refused(refusal),
         };
-        match self.producer.send(record) {
-            Ok(()) => SendOutcome::Sent,
-            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => SendOutcome::Full,
-            Err((error, _)) => {
-                let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::InvalidArgument);
-                let why = self.producer.client().fatal_error().map(|(code, text)| Refusal::new(code, text));
-                SendOutcome::Refused(why.unwrap_or_else(|| Refusal::new(code, code.to_string())))
-            }
-        }
+        hand_over(&self.producer, record)
     }
 
     fn poll(&mut self, timeout: Duration, reports: &mut Vec<Report>) {

@@ -31,6 +31,21 @@ pub struct KafkaFacts {
     pub may_read: Option<bool>,
     /// With `kafka.delivery = "exactly-once"`: the cursors' topic.
     pub cursors: Option<CursorFacts>,
+    /// With `kafka.dead_letter_topic`: that topic.
+    pub dead_letters: Option<DeadLetterTopic>,
+}
+
+/// What Kafka says about the topic of `kafka.dead_letter_topic`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DeadLetterTopic {
+    /// It is there, and this user may see it. Whether it may be written to is said by nobody before something is written.
+    There,
+    /// It is not there.
+    Missing,
+    /// This user may not use it.
+    NotAuthorized,
+    /// Kafka did not say.
+    Unknown(String),
 }
 
 /// What Kafka says about the topic of `kafka.cursor_topic`.
@@ -114,8 +129,9 @@ pub fn probe(config: &KafkaConfig, timeout: Duration) -> Result<KafkaFacts, Prob
         .map_err(|error| explain(&producer, config, timeout, name.as_deref(), error))?;
     let brokers = metadata.brokers().iter().map(|broker| format!("{}:{}", broker.host(), broker.port())).collect();
     let cursors = (config.delivery == Delivery::ExactlyOnce).then(|| look_at_cursors(&producer, &client, config, timeout));
+    let dead_letters = config.dead_letter_topic.as_ref().map(|topic| look_at_dead_letters(&producer, topic, timeout));
     let Some(name) = name else {
-        return Ok(KafkaFacts { brokers, topic: None, max_message_bytes: None, may_read: None, cursors });
+        return Ok(KafkaFacts { brokers, topic: None, max_message_bytes: None, may_read: None, cursors, dead_letters });
     };
     let found = metadata.topics().iter().find(|topic| topic.name() == name);
     let code = found.and_then(MetadataTopic::error).map_or(RDKafkaErrorCode::NoError, RDKafkaErrorCode::from);
@@ -131,7 +147,25 @@ pub fn probe(config: &KafkaConfig, timeout: Duration) -> Result<KafkaFacts, Prob
     let max_message_bytes = max_message_bytes(&client, &name, timeout).ok();
     let asked = config.recovery == Recovery::Reconcile && cursors.is_none();
     let may_read = if asked { may_read(&client, &Security::of(config), &name, timeout) } else { None };
-    Ok(KafkaFacts { brokers, topic: Some((name, partitions)), max_message_bytes, may_read, cursors })
+    Ok(KafkaFacts { brokers, topic: Some((name, partitions)), max_message_bytes, may_read, cursors, dead_letters })
+}
+
+fn look_at_dead_letters(producer: &BaseProducer<Context>, topic: &str, timeout: Duration) -> DeadLetterTopic {
+    let metadata = match producer.client().fetch_metadata(Some(topic), timeout) {
+        Ok(metadata) => metadata,
+        Err(error) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::TopicAuthorizationFailed) => {
+            return DeadLetterTopic::NotAuthorized;
+        }
+        Err(error) => return DeadLetterTopic::Unknown(error.to_string()),
+    };
+    let found = metadata.topics().iter().find(|found| found.name() == topic);
+    let code = found.and_then(MetadataTopic::error).map_or(RDKafkaErrorCode::NoError, RDKafkaErrorCode::from);
+    match code {
+        RDKafkaErrorCode::NoError if found.is_some_and(|found| !found.partitions().is_empty()) => DeadLetterTopic::There,
+        RDKafkaErrorCode::NoError | RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic => DeadLetterTopic::Missing,
+        RDKafkaErrorCode::TopicAuthorizationFailed => DeadLetterTopic::NotAuthorized,
+        code => DeadLetterTopic::Unknown(code.to_string()),
+    }
 }
 
 fn look_at_cursors(producer: &BaseProducer<Context>, client: &ClientConfig, config: &KafkaConfig, timeout: Duration) -> CursorFacts {

@@ -43,6 +43,16 @@ pub(super) enum Topic {
 }
 
 impl Topic {
+    /// The name made for an event, also one that Kafka does not take.
+    pub(super) fn name_for(&self, event: &EventRef<'_>) -> String {
+        let mut made = String::new();
+        match self {
+            Self::Constant(name) => made.push_str(name),
+            Self::PerEvent { template, .. } => template.render_into(event, &mut made),
+        }
+        made
+    }
+
     fn of(&mut self, event: &EventRef<'_>) -> Result<&str, Refusal> {
         match self {
             Self::Constant(name) => Ok(name),

@@ -5,7 +5,7 @@ use crate::buffer::BufferSnapshot;
 use crate::buffer::dead_letters::Usage;
 use crate::drain::{BLOCK_REASONS, DrainState};
 use crate::ops::health::Degraded;
-use crate::ops::status::{NotifyStatus, StatusSnapshot};
+use crate::ops::status::{CopiesStatus, NotifyStatus, StatusSnapshot};
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
@@ -314,6 +314,30 @@ pub static TABLE: &[Metric] = &[
         read: |s| dead_letters(s, |usage| usage.dropped),
     },
     Metric {
+        name: "dualstream_dead_letters_gave_way_total",
+        kind: Kind::Counter,
+        unit: None,
+        help: "Dead letters removed for want of room when the dead-letter topic had them, which is no loss",
+        labels: &[],
+        read: |s| dead_letters(s, |usage| usage.gave_way),
+    },
+    Metric {
+        name: "dualstream_dead_letters_uncopied",
+        kind: Kind::Gauge,
+        unit: None,
+        help: "Dead letters that wait for their copy in the dead-letter topic; absent when letters are not copied",
+        labels: &[],
+        read: |s| copies(s, |copies| Samples::One(Value::Count(copies.waiting))),
+    },
+    Metric {
+        name: "dualstream_dead_letter_copies_total",
+        kind: Kind::Counter,
+        unit: None,
+        help: "Copies of dead letters that their topic has acknowledged: copied, or copied_without_value where it does not take the whole event",
+        labels: &["result"],
+        read: |s| copies(s, |copies| each(&copies.copied)),
+    },
+    Metric {
         name: "dualstream_notify_up",
         kind: Kind::Gauge,
         unit: None,
@@ -376,7 +400,11 @@ fn buffer(snapshot: &StatusSnapshot, read: fn(&BufferSnapshot) -> Value) -> Samp
 }
 
 fn dead_letters(s: &StatusSnapshot, read: fn(&Usage) -> u64) -> Samples {
-    s.dead_letters.as_ref().map_or(Samples::Absent, |usage| Samples::One(Value::Count(read(usage))))
+    s.dead_letters.as_ref().map_or(Samples::Absent, |letters| Samples::One(Value::Count(read(&letters.usage))))
+}
+
+fn copies(s: &StatusSnapshot, read: fn(&CopiesStatus) -> Samples) -> Samples {
+    s.dead_letters.as_ref().and_then(|letters| letters.copies.as_ref()).map_or(Samples::Absent, read)
 }
 
 fn notify(snapshot: &StatusSnapshot, read: fn(&NotifyStatus) -> Samples) -> Samples {

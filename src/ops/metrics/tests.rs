@@ -1,7 +1,8 @@
 //! A scrape is read back line by line, as Prometheus would.
 
 use super::*;
-use crate::drain::{DrainState, DrainStats};
+use crate::config::KafkaConfig;
+use crate::drain::{CopyStats, DrainState, DrainStats};
 use crate::notify::NotifyStats;
 use crate::ops::source::{Handles, StatusSource};
 use crate::ops::testing::FakeBuffer;
@@ -18,7 +19,8 @@ fn busy() -> StatusSource {
     drain.ack_seconds.observe(Duration::from_secs(60));
     *drain.state.lock().unwrap() = DrainState::Blocked { reason: "unknown_topic", detail: "a \"quoted\"\nreason".into() };
     let notify = Some(Arc::new(NotifyStats::default()));
-    let source = StatusSource::new(Handles { drain, notify, ..Handles::default() });
+    let copies = CopyStats::of(&KafkaConfig { dead_letter_topic: Some("dead".into()), ..KafkaConfig::default() });
+    let source = StatusSource::new(Handles { drain, copies, notify, ..Handles::default() });
     let buffer = FakeBuffer::shared(|buffer| (buffer.ledger.accepted, buffer.ledger.backlog) = (7, 7));
     source.buffer_opened(buffer.clone(), buffer.clone());
     source.keeps_dead_letters_in(buffer);
@@ -86,6 +88,9 @@ fn numbers_and_labels_come_through() {
         ("dualstream_drain_ack_seconds_bucket{le=\"10.0\"}", 1.0),
         ("dualstream_drain_ack_seconds_bucket{le=\"+Inf\"}", 2.0),
         ("dualstream_ready", 1.0),
+        ("dualstream_dead_letters_uncopied", 1.0),
+        ("dualstream_dead_letters_gave_way_total", 3.0),
+        ("dualstream_dead_letter_copies_total{result=\"copied_without_value\"}", 0.0),
     ];
     for (series, value) in expected {
         assert_eq!(samples.get(series), Some(&value), "{series}");
@@ -97,6 +102,7 @@ fn numbers_and_labels_come_through() {
 fn what_is_not_there_is_absent() {
     let (types, _) = parse(&render(StatusSource::new(Handles::default()).snapshot()).unwrap());
     let absent = |prefix: &str| !types.keys().any(|name| name.starts_with(prefix));
+    assert!(absent("dualstream_dead_letters_uncopied") && absent("dualstream_dead_letter_copies"));
     assert!(absent("dualstream_notify_") && absent("dualstream_buffer_") && absent("dualstream_events_lost"));
 }
 

@@ -42,7 +42,7 @@ fn a_scrape_has_exactly_what_is_documented() {
     let kafka = Kafka::shared();
     let topic = kafka.topic("metrics", 1);
     let redis = Redis::start();
-    let relay = Relay::builder().kafka(&kafka.bootstrap(), &topic).redis(&redis.url()).start();
+    let relay = Relay::builder().kafka(&kafka.bootstrap(), &topic).redis(&redis.url()).set("kafka.dead_letter_topic", "dead").start();
     let event = json!({"type": "t", "source_type": "user", "source_id": "42"});
     relay.client().post_json("/v1/events?ack=kafka&timeout=60s", &event).expect(200);
     relay.client().post_json("/v1/events", &json!([])).expect(422);

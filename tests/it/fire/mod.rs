@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::support::{command::dualstream, relay::Relay, relay_builder::Builder, scratch, wait};
 
+mod copies;
 mod fatal;
 mod network;
 mod parking;
