@@ -3,7 +3,7 @@
 use crate::proof::{Line, Scope, Tally};
 
 /// The columns of counts.
-const COLUMNS: [(&str, &str); 8] = [
+const COLUMNS: [(&str, &str); 9] = [
     ("events", "events"),
     ("crashes", "crashes"),
     ("handles", "handles of Kafka"),
@@ -11,17 +11,18 @@ const COLUMNS: [(&str, &str); 8] = [
     ("twice", "records that came twice"),
     ("repeats", "repeats known"),
     ("dead", "dead letters"),
+    ("parked", "parked events"),
     ("purged", "purged events"),
 ];
 
 pub fn print(lines: &[Line], scope: &Scope) {
     let heads = COLUMNS.map(|(head, _)| format!(" {head:>8}")).concat();
-    println!("\n{:<10} {:>7}{heads} {:>9} {:>8}  traces", "scenario", "seeds", "failures", "seconds");
+    println!("\n{:<17} {:>7}{heads} {:>9} {:>8}  traces", "scenario", "seeds", "failures", "seconds");
     for Line { proof, tally, took } in lines {
         let counts = COLUMNS.map(|(_, what)| format!(" {:>8}", count(tally, what))).concat();
         // The same on every machine, and whatever the order in which the threads take the seeds.
         let traces = tally.states.iter().fold(0, |sum: u64, hash| sum.wrapping_add(*hash));
-        println!("{proof:<10} {:>7}{counts} {:>9} {:>8.1}  {traces:016x}", tally.cases, tally.failures.len(), took.as_secs_f64());
+        println!("{proof:<17} {:>7}{counts} {:>9} {:>8.1}  {traces:016x}", tally.cases, tally.failures.len(), took.as_secs_f64());
     }
     let twice: u64 = lines.iter().map(|line| count(&line.tally, "runs done twice")).sum();
     println!("{twice} runs were done twice, for the same trace");

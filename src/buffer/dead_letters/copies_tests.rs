@@ -147,7 +147,17 @@ fn a_letter_counts_as_copied_only_once_its_end_is_on_disk() {
     });
     shared.dead_letters.remove(&[1]).unwrap();
     // Everybody is gone without a last word.
-    drop((reader, keeper, buffer.appender, buffer.gauges, buffer.purger, buffer.dead_letters, buffer.committer, buffer.closer));
+    drop((
+        reader,
+        keeper,
+        buffer.appender,
+        buffer.gauges,
+        buffer.purger,
+        buffer.dead_letters,
+        buffer.parked,
+        buffer.committer,
+        buffer.closer,
+    ));
     let mut buffer = open(&config);
     assert_eq!(waiting(&mut buffer.reader), [(2, "b2".to_owned())]);
     assert_eq!(buffer.gauges.snapshot().ledger.ends.dead_lettered, 1);
