@@ -26,15 +26,16 @@ impl Peek for DirectoryPeek {
     fn peek(&self, from: u64, limit: usize, source: Option<&str>) -> Result<Vec<WaitingEvent>, String> {
         let mut events = Vec::new();
         let mut value_bytes = 0;
-        let mut show = |seq: u64, accepted_ms: u64, event: &EventRef<'_>| {
+        let mut show = |seq: u64, accepted_ms: u64, event: &EventRef<'_>, parked: Option<&str>| {
             if source.is_none_or(|wanted| event.is_of_source(wanted)) {
                 value_bytes += event.value.len() as u64;
-                events.push(WaitingEvent::new(seq, accepted_ms, event, value_bytes <= PEEK_MAX_VALUE_BYTES));
+                let waiting = WaitingEvent::new(seq, accepted_ms, event, value_bytes <= PEEK_MAX_VALUE_BYTES);
+                events.push(WaitingEvent { parked: parked.map(ToOwned::to_owned), ..waiting });
             }
             events.len() < limit
         };
         if limit > 0 {
-            inspect::peek(&*self.storage, &self.keyring, from, &mut show).map_err(|error| chain(&error))?;
+            inspect::waiting(&*self.storage, &self.keyring, from, &mut show).map_err(|error| chain(&error))?;
         }
         Ok(events)
     }

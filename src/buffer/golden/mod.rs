@@ -5,7 +5,7 @@
 //! `DUALSTREAM_GOLDEN=write cargo test --lib golden` writes those of today's version anew: for a new version, never for a released one.
 
 mod cases;
-mod text;
+pub(in crate::buffer) mod text;
 
 use super::life::Life;
 use super::log::cursor::{self, CURSOR_NAME, Found};

@@ -12,7 +12,7 @@ use std::fmt::Write as _;
 const ROW: usize = 32;
 
 /// Bytes as text.
-pub(super) fn encode(bytes: &[u8]) -> String {
+pub(in crate::buffer) fn encode(bytes: &[u8]) -> String {
     let mut text = format!("length {}\n", bytes.len());
     let rows: Vec<&[u8]> = bytes.chunks(ROW).collect();
     let mut at = 0;
@@ -37,7 +37,7 @@ pub(super) fn encode(bytes: &[u8]) -> String {
 }
 
 /// The bytes of such a text; panics with the line that is none.
-pub(super) fn decode(text: &str) -> Vec<u8> {
+pub(in crate::buffer) fn decode(text: &str) -> Vec<u8> {
     let mut lines = text.lines();
     let length = lines.next().and_then(|line| line.strip_prefix("length ")?.parse().ok()).expect("the first line is the length");
     let mut bytes = vec![0; length];

@@ -210,7 +210,8 @@ impl ParkedLine {
         let index = lock(&self.shared.parked.index);
         let queue = index.queues.get(&self.queue?)?;
         let waits = |seq: u64| seq > self.position && seq <= file.last && !queue.is_ended(seq);
-        let from = entries.iter().position(|entry| waits(entry.seq))?;
+        let behind = entries.partition_point(|entry| entry.seq <= self.position);
+        let from = behind + entries[behind..].iter().position(|entry| waits(entry.seq))?;
         let first = entries[from];
         let goes_on = |(n, entry): &(u64, &super::format::Entry)| {
             entry.seq == first.seq + n && entry.accepted_ms == first.accepted_ms && waits(entry.seq)
@@ -241,10 +242,16 @@ impl ParkedLine {
         let shared = Arc::clone(&self.shared);
         let mut index = lock(&shared.parked.index);
         let Some(queue) = self.queue.and_then(|number| index.queues.get_mut(&number)) else { return 0 };
+        let before = queue.frontier;
         let fresh = seqs.iter().filter(|seq| queue.end(seq.0)).count();
+        for seq in seqs {
+            let _ = self.out.remove(&seq.0);
+        }
         self.advance(queue);
         let ends = lock(&shared.marks).end_parked(fresh as u64, part);
-        queue.note(&ends);
+        if fresh > 0 || queue.frontier > before {
+            queue.note(&ends);
+        }
         drop(index);
         shared.after_end(fresh as u64);
         fresh
@@ -257,7 +264,9 @@ impl ParkedLine {
 
     /// Moves the frontier to just before the first event that waits, as far as it is known which that is.
     fn advance(&mut self, queue: &mut Queue) {
-        self.out.retain(|seq| !queue.is_ended(*seq));
+        while self.out.first().is_some_and(|seq| queue.is_ended(*seq)) {
+            let _ = self.out.pop_first();
+        }
         if queue.generation != self.generation {
             return;
         }

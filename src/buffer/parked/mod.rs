@@ -15,6 +15,8 @@
 mod bench;
 mod files;
 mod format;
+#[cfg(test)]
+mod format_tests;
 mod index;
 mod leave;
 mod line;

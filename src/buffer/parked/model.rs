@@ -134,7 +134,7 @@ impl Script {
             assert_eq!(bench.buffer.parked.acked(), Seq(first - 1));
         }
         assert_eq!(bench.buffer.parked.release(), first.is_none());
-        if self.rng.bool() {
+        for _ in 0..self.rng.u32(0..3) {
             bench.buffer.parked.keep_books();
         }
     }

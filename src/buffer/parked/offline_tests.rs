@@ -1,7 +1,7 @@
 //! What an operator sees of parked events, and does to them, beside a relay and without one.
 
 use super::super::inspect::{inspect, waiting};
-use super::super::log::storage::Storage;
+use super::super::log::storage::{DiskStorage, Storage};
 use super::super::memory::{Image, Memory};
 use super::super::offline::{self, Repair};
 use super::super::purge::{Purged, Selection, select};
@@ -9,7 +9,8 @@ use super::super::verify::{Verdict, verify};
 use super::super::{Keyring, OpenError};
 use super::bench::{Bench, config, open, try_open};
 use super::*;
-use crate::event::Seq;
+use crate::event::{Records, Seq};
+use std::time::Duration;
 
 /// Of `a b a b a b c`: a and b are parked, the first two of a are sent and one is written down; c waits in the log.
 fn made() -> Bench {
@@ -119,6 +120,35 @@ fn parked_events_are_purged() {
         }
     }
     assert_eq!(Purged::default().and(&Purged::of(&[4, 9])), Purged { events: 2, first_seq: Some(4), last_seq: Some(9) });
+}
+
+// Goal: a purge of a relay that runs is answered when no crash can bring parked events back.
+#[test]
+fn a_live_purge_is_durable_when_it_answers() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = BufferConfig { dir: dir.path().to_owned(), ..config() };
+    let mut buffer = super::super::tests::open(&config);
+    let _ = buffer.append(super::super::tests::batch(&super::super::tests::values(0..6)), Duration::from_secs(10)).unwrap();
+    let frame = buffer.reader.next_frame().unwrap().unwrap();
+    let mut records = Records::new(&frame.payload);
+    let mut events = Vec::new();
+    let mut at = 0;
+    for seq in 1..=6 {
+        let _ = records.next().unwrap().unwrap();
+        events.push(ParkedEvent { seq, accepted_ms: frame.accepted_ms, record: frame.payload.slice(at..records.offset()) });
+        at = records.offset();
+    }
+    assert!(buffer.reader.park_topic("a"));
+    buffer.reader.park("a", &events).unwrap();
+    for (to_seq, left) in [(Some(4), 2), (None, 0)] {
+        let purged = buffer.purger.purge(&Selection { to_seq, ..Selection::default() }).unwrap();
+        assert_eq!(purged.events, if left == 2 { 4 } else { 2 });
+        // As a crash would find it.
+        let report = verify(&DiskStorage::new(dir.path())).unwrap();
+        assert_eq!((report.ledger.waiting, report.ledger.error, report.verdict), (left, Some(0), Verdict::Sound), "{report:#?}");
+        assert_eq!(names(&DiskStorage::new(dir.path())).len() as u64, left.min(1));
+    }
+    buffer.close();
 }
 
 // Goal: the line goes on behind what is purged under its eyes, and its topic is released when nothing is left.

@@ -40,8 +40,10 @@ impl Purger {
     pub fn purge(&self, selection: &Selection) -> Result<Purged, PurgeError> {
         let (purged, in_all) = self.begin(selection)?;
         let until = self.shared.until_on_disk(|ends| ends.purged >= in_all);
-        let parked = |()| if self.shared.parked.any() { self.shared.cut_parked_durably() } else { Ok(()) };
-        until.and_then(parked).map_err(|reason| PurgeError::NotDurable { reason })?;
+        until.map_err(|reason| PurgeError::NotDurable { reason })?;
+        if self.shared.parked.any() {
+            self.shared.cut_parked_durably().map_err(|reason| PurgeError::NotDurable { reason })?;
+        }
         Ok(purged)
     }
 
