@@ -22,7 +22,8 @@ Examples:
   dualstream drain-only --config relay.toml --ops
 
 As `dualstream run` with the same settings, but without ingest: notifications go to Redis if the settings name one, and Kafka is
-waited for until --timeout. Status, metrics and probes are served with --ops only, since a relay may have those addresses.
+waited for until --timeout. With kafka.dead_letter_topic, dead letters are copied there as far as time allows; those that are not
+change nothing about the exit code, and stay on disk. Status, metrics and probes are served with --ops only, since a relay may have those addresses.
 Exit code 0: the buffer is empty; 1: failed; 2: wrong settings, or not a buffer; 5: stopped, or out of time, with events still on
 disk, where they stay.")]
 pub(super) struct DrainOnlyArgs {

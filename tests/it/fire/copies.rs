@@ -18,10 +18,10 @@ use crate::support::{
 };
 
 /// Larger than the topics of these tests take.
-const TOO_LARGE: usize = 20_000;
+pub(super) const TOO_LARGE: usize = 20_000;
 
 /// A topic of events that takes 10 kB, the name of a dead-letter topic that is not there yet, and a relay that knows both.
-fn setting(kafka: &Kafka, name: &str) -> (String, String, Builder) {
+pub(super) fn setting(kafka: &Kafka, name: &str) -> (String, String, Builder) {
     let name = unique(name);
     let (events, dead) = (format!("{name}-load"), format!("{name}.dead"));
     kafka.create_topic(&events, 2, 1, &[("max.message.bytes", "10000")]);
@@ -31,12 +31,12 @@ fn setting(kafka: &Kafka, name: &str) -> (String, String, Builder) {
     (events, dead, relay.kafka_property("topic.metadata.refresh.interval.ms", "2000"))
 }
 
-fn event(id: &str, bytes: usize) -> Value {
+pub(super) fn event(id: &str, bytes: usize) -> Value {
     let text = dense_text(bytes as u64 + id.len() as u64, bytes);
     json!({"id": id, "type": "load", "source_type": "user", "source_id": "s", "payload": text})
 }
 
-fn post(relay: &Relay, event: &Value) {
+pub(super) fn post(relay: &Relay, event: &Value) {
     relay.client().post_json("/v1/events", event).expect(202);
 }
 

@@ -4,13 +4,18 @@ use std::{sync::OnceLock, time::Duration};
 
 use serde_json::{Value, json};
 
-use super::{SOON, drained, operate, with_socket};
+use super::{
+    SOON,
+    copies::{TOO_LARGE, event, post, setting},
+    drained, operate, with_socket,
+};
 use crate::support::{
     command::dualstream,
     consume::read_topic,
     kafka::{Kafka, unique},
     load::{Load, Plan},
     relay::Relay,
+    wait,
 };
 
 pub const ACLS: &str = "kafka.admin.AclCommand";
@@ -93,5 +98,34 @@ fn a_missing_right_to_read_is_told() {
 
     allow("Read");
     assert_eq!(unread(), [Value::Null; 0]);
+    assert_eq!(relay.stop(SOON), 0);
+}
+
+// Goal: the relay may not use its dead-letter topic: the check and the status say which right is missing, nothing else is held up, and the copy follows when
+// the right is there.
+#[test]
+fn a_forbidden_dead_letter_topic_is_told_and_holds_nothing_up() {
+    let kafka = guarded();
+    let (events, dead, relay) = setting(kafka, "forbidden-dead");
+    kafka.create_topic(&dead, 1, 1, &[]);
+    let deny = ["--deny-principal", "User:ANONYMOUS", "--operation", "All", "--topic", dead.as_str()];
+    kafka.tool(ACLS, &[&["--add", "--force"], &deny[..]].concat());
+    let relay = relay.start();
+    post(&relay, &event("p1", TOO_LARGE));
+    post(&relay, &event("g1", 100));
+    drained(&relay);
+    let blocked = wait::until("the reason", SOON, || {
+        let blocked = relay.status()["dead_letters"]["copies"]["blocked"].clone();
+        blocked.is_object().then_some(blocked)
+    });
+    assert_eq!(blocked["reason"], "authorization");
+    assert!(blocked["detail"].as_str().is_some_and(|words| words.contains("grant WRITE") && words.contains(&dead)), "{blocked}");
+    let config = relay.dir().join("dualstream.toml").display().to_string();
+    let said = dualstream(["check", "--connect", "--config", &config, "--set", &format!("kafka.topic={events}")]).run().stdout;
+    assert!(said.contains("this user may not use topic") && said.contains("kafka.dead_letter_topic"), "{said}");
+
+    kafka.tool(ACLS, &[&["--remove", "--force"], &deny[..]].concat());
+    relay.wait_metric("dead_letters_uncopied", SOON, |waiting| waiting == 0.0);
+    assert_eq!(read_topic(&kafka.bootstrap(), &dead).len(), 1);
     assert_eq!(relay.stop(SOON), 0);
 }
