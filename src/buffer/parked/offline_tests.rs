@@ -96,6 +96,9 @@ fn parked_events_are_purged() {
                 assert_eq!(bench.buffer.purger.plan(&selection).unwrap(), would);
                 let (purged, in_all) = bench.buffer.purger.begin(&selection).unwrap();
                 assert_eq!(in_all, events);
+                assert!(!bench.buffer.purger.finish(), "no cursor knows of it");
+                let early = open(&Memory::with(&bench.memory.image(), 9_000)).buffer.gauges.snapshot().ledger;
+                assert_eq!((early.backlog, early.ends.lost), (6, 0), "before the answer nothing is lost");
                 bench.tick();
                 bench.tick();
                 assert!(bench.buffer.purger.finish());
