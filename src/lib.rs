@@ -19,7 +19,7 @@
 //! - **notification**: `{id, type, source_id}`, never the payload. **channel**: `events:{source_type}:{source_id}`.
 //! - **seq**: a `u64` given by the buffer, strictly rising, never reused. **relay-id**: a UUID born with the buffer directory.
 //! - marks: `appended >= durable >= leased`, and `acked` (the contiguous frontier) `<= durable`.
-//! - **backlog**: durable − acked, in events.
+//! - **backlog**: durable − acked, in events; what is **parked** (set aside because Kafka refuses its topic for now) is part of it.
 
 pub mod event;
 pub mod lifecycle;
