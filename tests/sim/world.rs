@@ -189,13 +189,22 @@ impl World {
 
     fn purge_events(&mut self, relay: &mut Relay) {
         let snapshot = relay.gauges.snapshot();
-        let from_seq = snapshot.acked_seq + 1 + self.chance.below(20);
+        // What is parked is behind the frontier.
+        let parked = self.style.parks && self.chance.one_in(2);
+        let from_seq = 1 + if parked { self.chance.below(snapshot.durable_seq + 1) } else { snapshot.acked_seq + self.chance.below(20) };
         let to_seq = from_seq + self.chance.below(6);
         let selection = Selection { from_seq, to_seq: Some(to_seq), ..Selection::default() };
         let waiting: Vec<u64> = (from_seq..=to_seq.min(snapshot.durable_seq)).filter(|seq| !self.book.is_ended(*seq)).collect();
         self.book.purge_asked.extend(&waiting);
         let (purged, _) = relay.purger.begin(&selection).unwrap_or_else(|error| panic!("a purge fails: {error:?}"));
         self.keep(relay);
+        for turn in 0.. {
+            assert!(turn < 10, "a purge of parked events does not end");
+            if relay.purger.finish() {
+                break;
+            }
+            self.keep(relay);
+        }
         self.trace.note("purge", &[from_seq, to_seq, purged.events]);
         self.book.purged.extend(waiting);
     }
