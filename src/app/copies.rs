@@ -1,11 +1,11 @@
 //! The thread that copies dead letters to a topic; there is none unless `kafka.dead_letter_topic` names one.
 
-use super::workers::Worker;
+use super::workers::{Worker, finish};
 use crate::buffer::DeadLetters;
 use crate::config::KafkaConfig;
 use crate::drain::{BuildError, Copier, CopyHandles, CopyStats, DrainStop};
 use crate::ops::StatusSource;
-use crate::shutdown::{Trigger, Urgency};
+use crate::shutdown::Trigger;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -38,10 +38,10 @@ impl Copies {
         (source, pause): (&StatusSource, &DrainStop),
         with_ingest: bool,
     ) -> Result<Self, BuildError> {
-        let stop = DrainStop::default();
+        let stop = pause.beside();
         let build = |stats| {
             let (letters, heartbeat) = (letters.copies(), Some(source.heartbeat("dead-letter-copy")));
-            Copier::build(config, relay_id, CopyHandles { letters, stats, stop: stop.clone(), pause: pause.clone(), heartbeat })
+            Copier::build(config, relay_id, CopyHandles { letters, stats, stop: stop.clone(), heartbeat })
         };
         let copier = stats.map(build).transpose()?;
         Ok(Self { copier, stop, at_most: with_ingest.then_some(AT_MOST) })
@@ -58,14 +58,8 @@ impl Copying {
     /// Ends it once the drain has ended, which had until `drained`; why it ended when it should not have.
     pub(super) async fn finish(mut self, drained: Instant, trigger: &Trigger) -> Option<String> {
         let worker = self.worker.as_mut()?;
-        self.stop.finish(self.at_most.map_or(drained, |at_most| drained.min(Instant::now() + at_most)));
-        let ended = tokio::select! {
-            ended = worker.join() => ended,
-            () = trigger.reached(Urgency::Force) => {
-                self.stop.finish(Instant::now());
-                worker.join().await
-            }
-        };
+        let deadline = self.at_most.map_or(drained, |at_most| drained.min(Instant::now() + at_most));
+        let ended = finish(worker, &self.stop, trigger, deadline).await;
         tracing::debug!(in_order = ended.is_some(), "stopping: no more dead letters are copied");
         worker.failure.take()
     }

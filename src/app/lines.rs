@@ -2,7 +2,7 @@
 //! since the log's line may park until it ends.
 
 use super::AppError;
-use super::workers::Worker;
+use super::workers::{Worker, finish};
 use crate::buffer::{ParkedLine, Reader};
 use crate::config::{Delivery, KafkaConfig, OnBlocked};
 use crate::drain::{Drain, DrainHandles, DrainReport, DrainStats, DrainStop, OnAcked};
@@ -10,7 +10,7 @@ use crate::event::EventRef;
 use crate::lifecycle::AckWaiters;
 use crate::notify::NotifyQueue;
 use crate::ops::StatusSource;
-use crate::shutdown::{Trigger, Urgency};
+use crate::shutdown::Trigger;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -103,16 +103,5 @@ impl Running {
     /// Why a line ended when it should not have.
     pub(super) fn failure(self) -> Option<String> {
         self.log.failure.or(self.parked.and_then(|parked| parked.failure))
-    }
-}
-
-async fn finish(line: &mut Worker<DrainReport>, stop: &DrainStop, trigger: &Trigger, deadline: Instant) -> Option<DrainReport> {
-    stop.finish(super::now_if_forced(trigger, deadline));
-    tokio::select! {
-        report = line.join() => report,
-        () = trigger.reached(Urgency::Force) => {
-            stop.finish(Instant::now());
-            line.join().await
-        }
     }
 }

@@ -1,10 +1,13 @@
 //! The long-lived threads and tasks. One that ends before it was asked to starts the shutdown.
 
+use super::now_if_forced;
+use crate::drain::DrainStop;
 use crate::ops::Ops;
 use crate::shutdown::{Trigger, Urgency};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::{self, JoinHandle};
+use std::time::Instant;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
@@ -55,6 +58,18 @@ impl<T: Send + 'static> Worker<T> {
             let _ = self.failure.get_or_insert_with(|| format!("{} panicked", self.name));
         }
         ended
+    }
+}
+
+/// Tells a line of the drain to finish by `deadline`, or at once when the stop is forced, and waits for it.
+pub(super) async fn finish<T: Send + 'static>(line: &mut Worker<T>, stop: &DrainStop, trigger: &Trigger, deadline: Instant) -> Option<T> {
+    stop.finish(now_if_forced(trigger, deadline));
+    tokio::select! {
+        ended = line.join() => ended,
+        () = trigger.reached(Urgency::Force) => {
+            stop.finish(Instant::now());
+            line.join().await
+        }
     }
 }
 

@@ -59,10 +59,8 @@ pub struct CopyHandles {
     pub letters: Copies,
     /// Where it tells about itself.
     pub stats: Arc<CopyStats>,
-    /// Ends it.
+    /// Ends or pauses it.
     pub stop: DrainStop,
-    /// The drain's: nothing is copied while that is paused.
-    pub pause: DrainStop,
     /// Ticked at every turn.
     pub heartbeat: Option<Heartbeat>,
 }
@@ -74,7 +72,6 @@ pub struct Copier<L: Letters = Copies, C: Courier = KafkaCourier, K: Clock = Sys
     courier: C,
     clock: K,
     stop: DrainStop,
-    pause: DrainStop,
     heartbeat: Option<Heartbeat>,
     voice: Voice,
     backoff: Backoff,
@@ -101,9 +98,9 @@ impl Copier {
     /// [`BuildError`] for settings that can never work.
     pub fn build(config: &KafkaConfig, relay_id: &str, handles: CopyHandles) -> Result<Self, BuildError> {
         let courier = KafkaCourier::build(config, handles.stats.topic(), relay_id)?;
-        let CopyHandles { letters, stats, stop, pause, heartbeat } = handles;
+        let CopyHandles { letters, stats, stop, heartbeat } = handles;
         let copier = Self::assemble(letters, courier, SystemClock, stats, stop, fastrand::Rng::new());
-        Ok(Self { pause, heartbeat, ..copier })
+        Ok(Self { heartbeat, ..copier })
     }
 }
 
@@ -115,7 +112,6 @@ impl<L: Letters, C: Courier, K: Clock> Copier<L, C, K> {
             courier,
             clock,
             stop,
-            pause: DrainStop::default(),
             heartbeat: None,
             voice: Voice::new(stats),
             backoff: Backoff::new(min, max),
@@ -139,7 +135,7 @@ impl<L: Letters, C: Courier, K: Clock> Copier<L, C, K> {
         if self.is_closing() {
             return ControlFlow::Break(());
         }
-        if self.pause.paused() && self.stop.finishing().is_none() {
+        if self.stop.paused() && self.stop.finishing().is_none() {
             self.clock.pause(&self.stop, SLICE);
             return ControlFlow::Continue(());
         }

@@ -256,10 +256,10 @@ fn a_letter_that_is_purged_is_let_go() {
 #[test]
 fn a_pause_holds_copies_too() {
     let mut bench = Bench::new(&[1], &[]);
-    assert!(bench.copier.pause.pause());
+    assert!(bench.copier.stop.pause());
     bench.run_for(MINUTE);
     assert!(bench.sent().is_empty());
-    assert!(bench.copier.pause.resume());
+    assert!(bench.copier.stop.resume());
     bench.run_for(Duration::from_secs(1));
     assert_eq!(bench.marked().len(), 1);
 }
