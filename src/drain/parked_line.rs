@@ -7,6 +7,7 @@
 
 use super::Drain;
 use super::clock::Clock;
+use super::isolate::Isolation;
 use super::resting::Resting;
 use super::run::{Line, LineEnd};
 use super::set_aside::Turn;
@@ -49,7 +50,7 @@ impl<S: ParkedSource, F: SinkFactory, C: Clock> Drain<S, F, C> {
     /// One turn; returns how many events stay in doubt.
     fn serve(&mut self, topic: &Arc<str>, resting: &mut Resting) -> usize {
         self.source.turn_to(topic);
-        self.begin_turn(resting.was_refused(topic));
+        self.begin_turn(resting.was_refused(topic), resting.take_search(topic));
         let (mut in_doubt, acked_before) = (0, self.stats.acked.get());
         while let Some(mut sink) = self.connect() {
             match self.send_all(&mut sink) {
@@ -68,6 +69,7 @@ impl<S: ParkedSource, F: SinkFactory, C: Clock> Drain<S, F, C> {
             }
         }
         self.forget_sent();
+        resting.keep_search(topic, self.line.isolation.take());
         let refused = self.line.turn.take().and_then(|turn| turn.refused);
         if let Some(refusal) = refused {
             let Line { rng, .. } = &mut self.line;
@@ -83,11 +85,11 @@ impl<S: ParkedSource, F: SinkFactory, C: Clock> Drain<S, F, C> {
         in_doubt
     }
 
-    fn begin_turn(&mut self, was_refused: bool) {
+    fn begin_turn(&mut self, was_refused: bool, search: Option<Isolation>) {
         self.forget_sent();
         let line = &mut self.line;
         line.turn = Some(Turn { until: self.clock.now() + TURN, refused: None });
-        line.isolation = None;
+        line.isolation = search;
         line.stuck_at = None;
         // The first event tells whether the topic is back: no need to have thousands refused.
         line.window = if was_refused { Window::single() } else { Window::default() };

@@ -3,6 +3,7 @@
 //! A topic that was refused rests, longer each time; those that do not rest take turns. A topic that is new here rests, too: the log's line was
 //! refused it just now, and is about to park its events, or this is a start.
 
+use super::isolate::Isolation;
 use super::sink::Refusal;
 use crate::backoff::Backoff;
 use serde::Serialize;
@@ -50,6 +51,8 @@ struct Known {
     since: Instant,
     /// When it was served last, by a count of turns.
     served: u64,
+    /// The search for its poison that its last turn did not finish.
+    search: Option<Isolation>,
 }
 
 impl Resting {
@@ -58,7 +61,7 @@ impl Resting {
         self.rests.retain(|topic, _| topics.contains(topic));
         self.known.retain(|topic, _| topics.contains(topic));
         for topic in topics.iter().filter(|topic| !self.known.contains_key(*topic)).cloned().collect::<Vec<_>>() {
-            let _ = self.known.insert(topic, Known { since: now, served: 0 });
+            let _ = self.known.insert(topic, Known { since: now, served: 0, search: None });
         }
     }
 
@@ -80,6 +83,18 @@ impl Resting {
     /// Whether a topic was refused when it was tried last.
     pub(super) fn was_refused(&self, topic: &Arc<str>) -> bool {
         self.rests.contains_key(topic)
+    }
+
+    /// A topic's turn begins: the search that was not finished.
+    pub(super) fn take_search(&mut self, topic: &Arc<str>) -> Option<Isolation> {
+        self.known.get_mut(topic)?.search.take()
+    }
+
+    /// A topic's turn is over, and the search in it is not: it goes on with the next one.
+    pub(super) fn keep_search(&mut self, topic: &Arc<str>, search: Option<Isolation>) {
+        if let Some(known) = self.known.get_mut(topic) {
+            known.search = search;
+        }
     }
 
     /// A topic was refused.
