@@ -7,8 +7,7 @@
 
 use super::Drain;
 use super::clock::Clock;
-use super::isolate::Isolation;
-use super::resting::Resting;
+use super::resting::{Resting, Unfinished};
 use super::run::{Line, LineEnd};
 use super::set_aside::Turn;
 use super::sink::{Sink, SinkFactory};
@@ -42,6 +41,7 @@ impl<S: ParkedSource, F: SinkFactory, C: Clock> Drain<S, F, C> {
                 None => self.source.wait(resting.due_in(now).unwrap_or(IDLE).min(IDLE)),
             }
         }
+        self.leave_parked_doubt(&resting);
         let report = self.end(in_doubt);
         tracing::debug!(acked = report.acked, in_doubt = report.in_doubt, "the parked topics' line has finished");
         report
@@ -50,7 +50,7 @@ impl<S: ParkedSource, F: SinkFactory, C: Clock> Drain<S, F, C> {
     /// One turn; returns how many events stay in doubt.
     fn serve(&mut self, topic: &Arc<str>, resting: &mut Resting) -> usize {
         self.source.turn_to(topic);
-        self.begin_turn(resting.was_refused(topic), resting.take_search(topic));
+        self.begin_turn(resting.was_refused(topic), resting.take_unfinished(topic));
         let (mut in_doubt, acked_before) = (0, self.stats.acked.get());
         while let Some(mut sink) = self.connect() {
             match self.send_all(&mut sink) {
@@ -69,7 +69,8 @@ impl<S: ParkedSource, F: SinkFactory, C: Clock> Drain<S, F, C> {
             }
         }
         self.forget_sent();
-        resting.keep_search(topic, self.line.isolation.take());
+        let Line { isolation, doubt, .. } = &mut self.line;
+        resting.keep_unfinished(topic, Unfinished { search: isolation.take(), doubt: std::mem::take(doubt) });
         let refused = self.line.turn.take().and_then(|turn| turn.refused);
         if let Some(refusal) = refused {
             let Line { rng, .. } = &mut self.line;
@@ -85,14 +86,27 @@ impl<S: ParkedSource, F: SinkFactory, C: Clock> Drain<S, F, C> {
         in_doubt
     }
 
-    fn begin_turn(&mut self, was_refused: bool, search: Option<Isolation>) {
+    fn begin_turn(&mut self, was_refused: bool, unfinished: Unfinished) {
         self.forget_sent();
         let line = &mut self.line;
         line.turn = Some(Turn { until: self.clock.now() + TURN, refused: None });
-        line.isolation = search;
+        (line.isolation, line.doubt) = (unfinished.search, unfinished.doubt);
         line.stuck_at = None;
         // The first event tells whether the topic is back: no need to have thousands refused.
         line.window = if was_refused { Window::single() } else { Window::default() };
+    }
+
+    /// Says at the end what nobody has cleared up, of topics whose turn did not come either.
+    fn leave_parked_doubt(&mut self, resting: &Resting) {
+        let untouched = |source: &mut S, topic: &Arc<str>| {
+            source.turn_to(topic);
+            source.in_doubt().is_some()
+        };
+        let topics = self.source.topics();
+        let in_doubt = resting.is_any_in_doubt() || topics.iter().any(|topic| untouched(&mut self.source, topic));
+        if in_doubt && self.factory.reconciles() {
+            self.source.leave_in_doubt();
+        }
     }
 
     fn show_resting(&self, resting: &Resting) {

@@ -38,6 +38,11 @@ pub(super) struct Doubt {
 }
 
 impl Doubt {
+    /// Whether there is any that nobody has cleared up.
+    pub(super) fn is_open(&self) -> bool {
+        self.up_to.is_some()
+    }
+
     /// Takes note of what came back.
     pub(super) fn heard(&mut self, settled: &Settled) {
         self.undecided |= settled.in_doubt;

@@ -4,6 +4,7 @@
 //! refused it just now, and is about to park its events, or this is a start.
 
 use super::isolate::Isolation;
+use super::reconcile::Doubt;
 use super::sink::Refusal;
 use crate::backoff::Backoff;
 use serde::Serialize;
@@ -51,8 +52,16 @@ struct Known {
     since: Instant,
     /// When it was served last, by a count of turns.
     served: u64,
-    /// The search for its poison that its last turn did not finish.
-    search: Option<Isolation>,
+    unfinished: Unfinished,
+}
+
+/// What a turn leaves to the topic's next one.
+#[derive(Debug, Default)]
+pub(super) struct Unfinished {
+    /// The search for its poison.
+    pub(super) search: Option<Isolation>,
+    /// What Kafka may have of it although no report says so.
+    pub(super) doubt: Doubt,
 }
 
 impl Resting {
@@ -61,7 +70,7 @@ impl Resting {
         self.rests.retain(|topic, _| topics.contains(topic));
         self.known.retain(|topic, _| topics.contains(topic));
         for topic in topics.iter().filter(|topic| !self.known.contains_key(*topic)).cloned().collect::<Vec<_>>() {
-            let _ = self.known.insert(topic, Known { since: now, served: 0, search: None });
+            let _ = self.known.insert(topic, Known { since: now, served: 0, unfinished: Unfinished::default() });
         }
     }
 
@@ -85,16 +94,21 @@ impl Resting {
         self.rests.contains_key(topic)
     }
 
-    /// A topic's turn begins: the search that was not finished.
-    pub(super) fn take_search(&mut self, topic: &Arc<str>) -> Option<Isolation> {
-        self.known.get_mut(topic)?.search.take()
+    /// A topic's turn begins: what the last one left.
+    pub(super) fn take_unfinished(&mut self, topic: &Arc<str>) -> Unfinished {
+        self.known.get_mut(topic).map(|known| std::mem::take(&mut known.unfinished)).unwrap_or_default()
     }
 
-    /// A topic's turn is over, and the search in it is not: it goes on with the next one.
-    pub(super) fn keep_search(&mut self, topic: &Arc<str>, search: Option<Isolation>) {
+    /// A topic's turn is over.
+    pub(super) fn keep_unfinished(&mut self, topic: &Arc<str>, unfinished: Unfinished) {
         if let Some(known) = self.known.get_mut(topic) {
-            known.search = search;
+            known.unfinished = unfinished;
         }
+    }
+
+    /// Whether of any topic Kafka may have more than was reported.
+    pub(super) fn is_any_in_doubt(&self) -> bool {
+        self.known.values().any(|known| known.unfinished.doubt.is_open())
     }
 
     /// A topic was refused.

@@ -372,7 +372,8 @@ impl<S: Source, F: SinkFactory, C: Clock> Drain<S, F, C> {
 
     /// Waits for the confirmation of what was sent; returns how many events stay in doubt.
     pub(super) fn confirm(&mut self, sink: &mut F::Sink) -> usize {
-        let deadline = self.stop.finishing().map_or_else(|| self.clock.now() + QUIESCE, |finish| finish.deadline);
+        let patience = self.line.turn.as_ref().map(|_| self.clock.now() + QUIESCE);
+        let Some(deadline) = self.stop.finishing().map(|finish| finish.deadline).into_iter().chain(patience).min() else { return 0 };
         sink.flush();
         while self.line.inflight.awaiting() > 0 && self.clock.now() < deadline {
             let settled = self.settle(sink, Duration::from_millis(5));

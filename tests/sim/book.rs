@@ -2,6 +2,7 @@
 //!
 //! A check that fails panics with what is wrong; the run's seed is told beside it.
 
+use super::kafka::LINES;
 use dualstream::buffer::{AppendError, Appended};
 use dualstream::event::EventRef;
 use std::collections::{BTreeMap, BTreeSet};
@@ -56,8 +57,8 @@ pub struct Book {
     /// With `recovery = "reconcile"` these first wait here: a look into Kafka is to clear them up.
     pub in_doubt: BTreeSet<u64>,
     looks: bool,
-    /// Found by a look of a life that had sent nothing: nobody is notified.
-    pub found_before: BTreeSet<u64>,
+    /// Found by a line's look for what an earlier life left in doubt, until its next handle: nobody is notified of what is booked of it.
+    pub found_before: [BTreeSet<u64>; LINES],
     /// Dead letters that may have been appended again, under seqs that nobody was told.
     pub retried_unseen: BTreeSet<u64>,
     /// Seqs that became dead letters.
@@ -191,7 +192,7 @@ impl Book {
         } else {
             self.acks.push(seq);
         }
-        self.bookings += u64::from(!self.found_before.contains(&seq));
+        self.bookings += u64::from(!self.found_before[usize::from(parked)].contains(&seq));
     }
 
     pub fn is_ended(&self, seq: u64) -> bool {
@@ -223,7 +224,7 @@ impl Book {
         } else {
             self.doubt(parked);
         }
-        self.found_before.clear();
+        self.found_before = Default::default();
         self.checkpoint = 0;
         self.acked.clear();
         self.told.clear();

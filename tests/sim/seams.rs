@@ -202,6 +202,7 @@ impl SinkFactory for Handles {
         }
         kafka.connect(self.0.line, &mut around);
         world.looks_back[self.0.line] = false;
+        world.book.found_before[self.0.line].clear();
         Ok(Handle(self.0.clone()))
     }
 
@@ -254,7 +255,7 @@ impl SinkFactory for Handles {
         let seqs = found.iter().map(|found| found.seq.0);
         world.kafka.confirmed.extend(seqs.clone());
         if std::mem::take(&mut world.looks_back[self.0.line]) {
-            world.book.found_before.extend(seqs);
+            world.book.found_before[self.0.line].extend(seqs);
         }
         Ok(Tail { found, cut_short })
     }
