@@ -8,9 +8,9 @@
 use super::Drain;
 use super::clock::Clock;
 use super::resting::{Resting, Unfinished};
-use super::run::{Line, LineEnd};
+use super::run::Line;
 use super::set_aside::Turn;
-use super::sink::{Sink, SinkFactory};
+use super::sink::SinkFactory;
 use super::source::ParkedSource;
 use super::stop::DrainReport;
 use super::window::Window;
@@ -51,23 +51,8 @@ impl<S: ParkedSource, F: SinkFactory, C: Clock> Drain<S, F, C> {
     fn serve(&mut self, topic: &Arc<str>, resting: &mut Resting) -> usize {
         self.source.turn_to(topic);
         self.begin_turn(resting.was_refused(topic), resting.take_unfinished(topic));
-        let (mut in_doubt, acked_before) = (0, self.stats.acked.get());
-        while let Some(mut sink) = self.connect() {
-            match self.send_all(&mut sink) {
-                LineEnd::Finished => {
-                    in_doubt = self.confirm(&mut sink);
-                    self.note_doubt(None);
-                    sink.discard();
-                    break;
-                }
-                LineEnd::Renew => sink.discard(),
-                LineEnd::Stopped(stop) => {
-                    let refusal = self.quiesce(&mut sink, stop);
-                    sink.discard();
-                    self.after_stop(&refusal);
-                }
-            }
-        }
+        let acked_before = self.stats.acked.get();
+        let in_doubt = self.send_with_handles();
         self.forget_sent();
         let Line { isolation, doubt, .. } = &mut self.line;
         resting.keep_unfinished(topic, Unfinished { search: isolation.take(), doubt: std::mem::take(doubt) });

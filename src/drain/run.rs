@@ -50,7 +50,7 @@ const QUIESCE: Duration = Duration::from_secs(25);
 const PURGED: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
-pub(super) enum LineEnd {
+enum LineEnd {
     Finished,
     /// Everything that was sent is in Kafka; go on with a new handle.
     Renew,
@@ -136,7 +136,14 @@ impl<S: Source, F: SinkFactory, C: Clock> Drain<S, F, C> {
 
     /// Drains until it is told to finish. Blocks: run it on a thread of its own.
     pub fn run(mut self) -> DrainReport {
-        let mut in_doubt = 0;
+        let in_doubt = self.send_with_handles();
+        let report = self.end(in_doubt);
+        tracing::info!(acked = report.acked, left = report.left, in_doubt = report.in_doubt, "the drain has finished");
+        report
+    }
+
+    /// Handle after handle, until everything was sent or the time for it is over; returns how many events stay in doubt.
+    pub(super) fn send_with_handles(&mut self) -> usize {
         while let Some(mut sink) = self.connect() {
             if let Err(refusal) = self.begin(&mut sink) {
                 sink.discard();
@@ -145,10 +152,10 @@ impl<S: Source, F: SinkFactory, C: Clock> Drain<S, F, C> {
             }
             match self.send_all(&mut sink) {
                 LineEnd::Finished => {
-                    in_doubt = self.confirm(&mut sink);
+                    let in_doubt = self.confirm(&mut sink);
                     self.note_doubt(None);
                     sink.discard();
-                    break;
+                    return in_doubt;
                 }
                 LineEnd::Renew => sink.discard(),
                 LineEnd::Stopped(stop) => {
@@ -158,9 +165,7 @@ impl<S: Source, F: SinkFactory, C: Clock> Drain<S, F, C> {
                 }
             }
         }
-        let report = self.end(in_doubt);
-        tracing::info!(acked = report.acked, left = report.left, in_doubt = report.in_doubt, "the drain has finished");
-        report
+        0
     }
 
     /// What there is to say at the end.
@@ -173,7 +178,7 @@ impl<S: Source, F: SinkFactory, C: Clock> Drain<S, F, C> {
     }
 
     /// A fresh handle and a rewound source; `None` when there is no time left to use them.
-    pub(super) fn connect(&mut self) -> Option<F::Sink> {
+    fn connect(&mut self) -> Option<F::Sink> {
         while !self.time_is_up() {
             self.line.refused.clear();
             self.line.blocked_topics.clear();
@@ -206,7 +211,7 @@ impl<S: Source, F: SinkFactory, C: Clock> Drain<S, F, C> {
         turn_is_over || self.clock.now() >= finish.stop_sending
     }
 
-    pub(super) fn send_all(&mut self, sink: &mut F::Sink) -> LineEnd {
+    fn send_all(&mut self, sink: &mut F::Sink) -> LineEnd {
         while !self.time_is_up() {
             if self.end_isolation() {
                 return LineEnd::Renew;
@@ -313,7 +318,7 @@ impl<S: Source, F: SinkFactory, C: Clock> Drain<S, F, C> {
     }
 
     /// Collects every report that may still come. Returns the best explanation for the stop.
-    pub(super) fn quiesce(&mut self, sink: &mut F::Sink, stop: Stop) -> Refusal {
+    fn quiesce(&mut self, sink: &mut F::Sink, stop: Stop) -> Refusal {
         let Stop { kind, mut refusal } = stop;
         self.line.board.show(stopped_state(&refusal));
         let mut purge = match kind {
@@ -371,7 +376,7 @@ impl<S: Source, F: SinkFactory, C: Clock> Drain<S, F, C> {
     }
 
     /// Waits for the confirmation of what was sent; returns how many events stay in doubt.
-    pub(super) fn confirm(&mut self, sink: &mut F::Sink) -> usize {
+    fn confirm(&mut self, sink: &mut F::Sink) -> usize {
         let patience = self.line.turn.as_ref().map(|_| self.clock.now() + QUIESCE);
         let Some(deadline) = self.stop.finishing().map(|finish| finish.deadline).into_iter().chain(patience).min() else { return 0 };
         sink.flush();
