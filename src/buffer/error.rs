@@ -2,6 +2,7 @@
 
 use super::dead_letters::DeadLetterError;
 use super::log::cipher::KeyFileError;
+use super::log::whole::Failed;
 use crate::event::Seq;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -185,6 +186,12 @@ pub enum OpenError {
         #[source]
         source: std::io::Error,
     },
+}
+
+impl From<Failed> for OpenError {
+    fn from(Failed { action, path, source }: Failed) -> Self {
+        Self::Io { action, path, source }
+    }
 }
 
 /// Why the next events could not be read. Rot is not among them: it is reported and skipped.

@@ -177,7 +177,7 @@ impl<'a> Held<'a> {
                 Ok(()) | Err(Unread::Locked(_)) => {}
                 Err(Unread::Io(source)) => return Err(fail("read", &file.name, source)),
                 Err(Unread::Damaged(_)) => {
-                    parked::set_aside(self.storage, &file.name).map_err(|source| fail("set aside", &file.name, source))?;
+                    quarantine::move_aside(self.storage, &file.name).map_err(|source| fail("set aside", &file.name, source))?;
                     let _ = self.marks.end_parked(file.alive, |ends| &mut ends.lost);
                 }
             }

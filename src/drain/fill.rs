@@ -7,7 +7,7 @@ use super::acks::describe;
 use super::clock::Clock;
 use super::inflight::Sent;
 use super::isolate::Admission;
-use super::parking::{Blocked, is_about_one_topic};
+use super::parking::{Blocked, is_about_one_topic, note};
 use super::run::Line;
 use super::sink::{Refusal, SendOutcome, Sink, SinkFactory};
 use super::source::Source;
@@ -16,6 +16,7 @@ use crate::error::Disposition;
 
 /// Events handed over between two looks at the reports.
 const BURST: usize = 512;
+
 /// Why no more was handed over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Filled {
@@ -83,7 +84,7 @@ impl<S: Source, F: SinkFactory, C: Clock> Drain<S, F, C> {
                     }
                     if self.policy.on_blocked != Blocked::Wait && is_about_one_topic(refusal.class) {
                         self.factory.topic_of(&next.event, topic);
-                        blocked_topics.push(topic.clone());
+                        note(blocked_topics, topic);
                     }
                     let detail = describe(next.seq, Some(&next.event), &refusal.detail);
                     return Err(Stop { kind: StopKind::NotSent, refusal: Refusal { detail, ..refusal } });

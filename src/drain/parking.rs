@@ -32,6 +32,13 @@ pub(super) fn is_about_one_topic(class: Class) -> bool {
     [Code::UnknownTopic, Code::InvalidTopic, Code::TopicAuthorizationFailed].into_iter().any(|code| classify(code) == class)
 }
 
+/// Notes a topic once.
+pub(super) fn note(topics: &mut Vec<String>, topic: &str) {
+    if !topics.iter().any(|noted| noted == topic) {
+        topics.push(topic.to_owned());
+    }
+}
+
 /// The batch.
 #[derive(Debug, Default)]
 pub(super) struct ParkBatch {

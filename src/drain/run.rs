@@ -22,7 +22,7 @@ use super::feed::Feed;
 use super::fill::Filled;
 use super::inflight::InFlight;
 use super::isolate::Isolation;
-use super::parking::{Blocked, ParkBatch};
+use super::parking::{Blocked, ParkBatch, note};
 use super::reconcile::Doubt;
 use super::set_aside::Turn;
 use super::sink::{Purge, Refusal, Sink, SinkFactory};
@@ -272,9 +272,9 @@ impl<S: Source, F: SinkFactory, C: Clock> Drain<S, F, C> {
         let (now, unix_ms) = (self.clock.now(), self.clock.unix_ms());
         let (waits, factory) = (self.policy.on_blocked == Blocked::Wait, &mut self.factory);
         let mut blocked = |event: &EventRef<'_>| {
-            factory.topic_of(event, topic);
-            if !waits && !blocked_topics.contains(topic) {
-                blocked_topics.push(topic.clone());
+            if !waits {
+                factory.topic_of(event, topic);
+                note(blocked_topics, topic);
             }
         };
         let settled = acks.settle(reports, inflight, &mut self.source, &mut blocked, now, unix_ms);

@@ -74,7 +74,7 @@ impl<S: Source, F: SinkFactory, C: Clock> Drain<S, F, C> {
 
     /// Whether nothing may be sent until what is parked is gone.
     pub(super) fn waits_for_parked(&mut self) -> bool {
-        let waits = self.line.turn.is_none() && self.source.parks() && self.source.parked_come_first();
+        let waits = self.line.turn.is_none() && self.source.parked_come_first();
         if waits {
             self.line.board.show(stopped_state(&Refusal { class: PARKED_FIRST, detail: String::from("see the parked topics") }));
         }

@@ -13,15 +13,12 @@
 //! within one sector, so it is there or it is not.
 
 use super::super::log::cipher::Keyring;
-use super::super::log::frame::{FrameHeader, Kind, SEQ_MAX, u32_at, u64_at};
-use super::super::log::segment::SegmentHeader;
+use super::super::log::frame::{SEQ_MAX, u32_at, u64_at};
+use super::super::log::sealed::{self, Binding, MARK_LEN, Problem};
 use super::{Cause, Copied, DeadLetter};
-use bytes::Bytes;
 
 /// Where the retry mark lies.
 pub(super) const MARK_AT: u64 = 96;
-/// Bytes of a retry mark.
-pub(super) const MARK_LEN: usize = 16;
 /// Where the copied mark lies; as long as a retry mark.
 pub(super) const COPIED_AT: u64 = 112;
 /// Where the body begins.
@@ -45,13 +42,6 @@ pub(super) struct Header {
     body_crc: u32,
 }
 
-/// Why a file is no dead letter that can be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Problem {
-    Damaged(&'static str),
-    Locked(u32),
-}
-
 /// The whole file; `salt` is new for each.
 pub(super) fn encode(letter: &DeadLetter, keyring: &Keyring, relay_id: [u8; 16], salt: [u8; 16]) -> Vec<u8> {
     let cause = serde_json::to_vec(&letter.cause).unwrap_or_default();
@@ -69,11 +59,8 @@ pub(super) fn encode(letter: &DeadLetter, keyring: &Keyring, relay_id: [u8; 16],
     };
     let mut body = cause;
     body.extend_from_slice(&letter.record);
-    if let Some(cipher) = keyring.cipher(&header.as_segment()) {
-        body = cipher.seal(&mut header.as_frame(), body);
-    }
-    header.body_len = u32::try_from(body.len()).unwrap_or(u32::MAX);
-    header.body_crc = crc32c::crc32c(&body);
+    let (body, body_crc) = header.binding().seal(keyring, body);
+    (header.body_len, header.body_crc) = (u32::try_from(body.len()).unwrap_or(u32::MAX), body_crc);
     let mut file = header.encode();
     file.extend_from_slice(&body);
     file
@@ -84,15 +71,7 @@ pub(super) fn decode(file: &[u8], keyring: &Keyring) -> Result<DeadLetter, Probl
     let header = Header::decode(file)?;
     let end = BODY_AT + header.body_len as usize;
     let stored = file.get(BODY_AT..end).ok_or(Problem::Damaged("it ends too early"))?;
-    if crc32c::crc32c(stored) != header.body_crc {
-        return Err(Problem::Damaged("its checksum fails"));
-    }
-    let body = if header.key_id == 0 {
-        Bytes::copy_from_slice(stored)
-    } else {
-        let cipher = keyring.cipher(&header.as_segment()).ok_or(Problem::Locked(header.key_id))?;
-        cipher.open(&header.as_frame(), stored).ok_or(Problem::Damaged("it was changed after it was encrypted"))?
-    };
+    let body = header.binding().open(keyring, stored, header.body_crc)?;
     let cause_len = header.cause_len as usize;
     let cause = body.get(..cause_len).ok_or(Problem::Damaged("its parts do not fit"))?;
     let cause: Cause = serde_json::from_slice(cause).map_err(|_| Problem::Damaged("its cause is no JSON"))?;
@@ -101,22 +80,12 @@ pub(super) fn decode(file: &[u8], keyring: &Keyring) -> Result<DeadLetter, Probl
 
 /// A retry mark: events appended from `from_seq` on may be this one again.
 pub(super) fn encode_mark(header: &Header, from_seq: u64) -> [u8; MARK_LEN] {
-    let mut mark = [0; MARK_LEN];
-    mark[..8].copy_from_slice(&from_seq.to_le_bytes());
-    mark[12..].copy_from_slice(&mark_crc(header, from_seq).to_le_bytes());
-    mark
+    sealed::encode_mark(&header.salt, from_seq)
 }
 
 /// From which seq on a retry may have been appended; `None` when none was begun.
 pub(super) fn decode_mark(file: &[u8], header: &Header) -> Option<u64> {
-    let at = usize::try_from(MARK_AT).ok()?;
-    let mark: &[u8; MARK_LEN] = file.get(at..)?.first_chunk()?;
-    let from_seq = u64_at(mark, 0);
-    (from_seq > 0 && u32_at(mark, 12) == mark_crc(header, from_seq)).then_some(from_seq)
-}
-
-fn mark_crc(header: &Header, from_seq: u64) -> u32 {
-    crc32c::crc32c_append(crc32c::crc32c(&header.salt), &from_seq.to_le_bytes())
+    sealed::decode_mark(file, MARK_AT, &header.salt)
 }
 
 /// A copied mark: the dead-letter topic has the event.
@@ -182,31 +151,16 @@ impl Header {
         bytes
     }
 
-    /// The cipher's idea of a place: a segment of its own, whose key nothing else has because of the salt.
-    fn as_segment(&self) -> SegmentHeader {
-        SegmentHeader {
-            segment_id: self.seq,
-            base_seq: self.seq,
+    /// The parts that encryption binds: the seq and when it was accepted.
+    fn binding(&self) -> Binding {
+        Binding {
+            key_id: self.key_id,
             salt: self.salt,
             relay_id: self.relay_id,
-            created_ms: self.accepted_ms,
-            capacity: 0,
-            key_id: self.key_id,
-        }
-    }
-
-    /// The parts that encryption binds: the seq and when it was accepted.
-    fn as_frame(&self) -> FrameHeader {
-        FrameHeader {
             first_seq: self.seq,
-            durable_seq: 0,
             accepted_ms: self.accepted_ms,
             count: 1,
-            len: self.body_len,
-            payload_crc: self.body_crc,
-            frame_no: 0,
-            kind: Kind::Data,
-            encrypted: true,
+            besides: 0,
         }
     }
 }

@@ -23,6 +23,7 @@ mod tests;
 
 use super::AppendError;
 use super::inspect::WaitingEvent;
+use super::log::whole::Failed;
 use crate::event::{EventRef, Records};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -138,6 +139,12 @@ pub struct Usage {
     /// Those on disk that the dead-letter topic does not have, as far as their files say.
     #[serde(default)]
     pub uncopied: u64,
+}
+
+impl From<Failed> for DeadLetterError {
+    fn from(Failed { action, path, source }: Failed) -> Self {
+        Self::Io { action, path, source }
+    }
 }
 
 impl DeadLetterError {

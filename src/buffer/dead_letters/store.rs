@@ -6,10 +6,12 @@
 use super::super::log::cipher::Keyring;
 use super::super::log::quarantine;
 use super::super::log::recovery::random_bytes;
+use super::super::log::sealed::{MARK_LEN, Problem};
 use super::super::log::storage::{OpenMode, Storage, StorageFile, read_full, write_full};
+use super::super::log::whole::{self, BLOCK, Failed};
 use super::super::purge::Selection;
 use super::super::shared::lock;
-use super::format::{self, BODY_AT, COPIED_AT, Header, MARK_AT, MARK_LEN, Problem};
+use super::format::{self, BODY_AT, COPIED_AT, Header, MARK_AT};
 use super::index::{Index, Victim};
 use super::{Copied, DeadLetter, DeadLetterError, Kept, Usage};
 use crate::config::WhenFull;
@@ -20,10 +22,8 @@ use std::sync::Arc;
 /// The directory under the buffer's.
 pub(in crate::buffer) const DEAD_LETTERS_DIR: &str = "dead-letters";
 const SUFFIX: &str = ".dead";
-/// A file that is being written.
-const NEW_NAME: &str = "dead-letters/new";
-/// Files take whole blocks.
-const BLOCK: u64 = 4096;
+/// Nothing stored is larger than a segment.
+const MAX_FILE_BYTES: u64 = 1 << 31;
 
 /// The dead letters of an open buffer.
 #[derive(Debug)]
@@ -51,7 +51,8 @@ pub(in crate::buffer) struct Survey {
 pub(in crate::buffer) fn survey(storage: &dyn Storage) -> Result<Survey, DeadLetterError> {
     let mut survey = Survey::default();
     let names = storage.list(DEAD_LETTERS_DIR).unwrap_or_default();
-    remove_unfinished(storage, &names).map_err(|source| failed(storage, "remove", NEW_NAME, source))?;
+    let unfinished = whole::remove_unfinished(storage, DEAD_LETTERS_DIR, &names);
+    unfinished.map_err(|source| Failed::new(storage, "remove what is unfinished in", DEAD_LETTERS_DIR, source))?;
     for seq in seqs_in(&names) {
         survey.seqs.push(seq);
         let name = name_of(seq);
@@ -61,14 +62,7 @@ pub(in crate::buffer) fn survey(storage: &dyn Storage) -> Result<Survey, DeadLet
             Err(DeadLetterError::Damaged { what, .. }) => {
                 tracing::error!(seq, what, "a dead letter is damaged: its file is moved to quarantine");
                 survey.quarantined += 1;
-                let plain = name.rsplit('/').next().unwrap_or(&name);
-                let aside = || {
-                    storage.create_dir(quarantine::QUARANTINE_DIR)?;
-                    storage.rename(&name, &format!("{}/{:013}-{plain}", quarantine::QUARANTINE_DIR, storage.now_ms()))?;
-                    storage.sync_dir(quarantine::QUARANTINE_DIR)?;
-                    storage.sync_dir(DEAD_LETTERS_DIR)
-                };
-                aside().map_err(|source| failed(storage, "set aside", &name, source))?;
+                quarantine::move_aside(storage, &name).map_err(|source| Failed::new(storage, "set aside", &name, source))?;
             }
             Err(error) => return Err(error),
         }
@@ -99,7 +93,7 @@ impl Store {
     ) -> Self {
         let mut index = Index::default();
         for seq in seqs(&*storage) {
-            index.insert(seq, allocated(&*storage, seq), is_copied(&*storage, seq));
+            index.insert(seq, whole::allocated(&*storage, &name_of(seq)), is_copied(&*storage, seq));
         }
         Self { storage, keyring, relay_id, max_bytes, when_full, index: Mutex::new(index) }
     }
@@ -112,23 +106,10 @@ impl Store {
         let file = format::encode(letter, &self.keyring, self.relay_id, random_bytes(&*self.storage));
         self.make_room((file.len() as u64).next_multiple_of(BLOCK))?;
         let name = name_of(letter.seq);
-        let fail = |action| move |source| failed(&*self.storage, action, DEAD_LETTERS_DIR, source);
-        self.storage.create_dir(DEAD_LETTERS_DIR).map_err(fail("create"))?;
-        self.write_new(&file).map_err(fail("write into"))?;
-        self.storage.rename(NEW_NAME, &name).map_err(fail("rename in"))?;
-        // The directory itself is new at the first one.
-        self.storage.sync_dir("").and_then(|()| self.storage.sync_dir(DEAD_LETTERS_DIR)).map_err(fail("sync"))?;
-        let bytes = allocated(&*self.storage, letter.seq);
+        whole::write(&*self.storage, DEAD_LETTERS_DIR, &name, &file)?;
+        let bytes = whole::allocated(&*self.storage, &name);
         lock(&self.index).insert(letter.seq, bytes, false);
         Ok(())
-    }
-
-    fn write_new(&self, bytes: &[u8]) -> io::Result<()> {
-        // What a failed attempt left may be longer.
-        remove_unfinished(&*self.storage, &self.storage.list(DEAD_LETTERS_DIR)?)?;
-        let file = self.storage.open(NEW_NAME, OpenMode::Create)?;
-        write_full(&*file, bytes, 0)?;
-        file.sync_data()
     }
 
     fn make_room(&self, need: u64) -> Result<(), DeadLetterError> {
@@ -189,12 +170,12 @@ impl Store {
 
     fn write_mark(&self, seq: u64, at: u64, mark: impl FnOnce(&Header) -> [u8; MARK_LEN]) -> Result<(), DeadLetterError> {
         let name = name_of(seq);
-        let fail = |source| failed(&*self.storage, "write", &name, source);
+        let fail = |source| Failed::new(&*self.storage, "write", &name, source);
         let file = self.storage.open(&name, OpenMode::ReadWrite).map_err(fail)?;
         let front = front(&*file).map_err(fail)?;
         let header = Header::decode(&front).map_err(|_| damaged(&*self.storage, seq, "its header does not verify"))?;
         write_full(&*file, &mark(&header), at).map_err(fail)?;
-        file.sync_data().map_err(fail)
+        Ok(file.sync_data().map_err(fail)?)
     }
 
     /// From here on letters are copied to a topic, and those that are there give way to newer ones.
@@ -313,33 +294,14 @@ pub fn read(storage: &dyn Storage, keyring: &Keyring, seq: u64) -> Result<Option
 /// # Errors
 /// [`DeadLetterError::Io`]; some may be gone then.
 pub fn remove(storage: &dyn Storage, seqs: &[u64]) -> Result<(), DeadLetterError> {
-    for seq in seqs {
-        let name = name_of(*seq);
-        match storage.remove(&name) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(storage, "remove", &name, error)),
-            _ => {}
-        }
-    }
-    let synced = if seqs.is_empty() { Ok(()) } else { storage.sync_dir(DEAD_LETTERS_DIR) };
-    synced.map_err(|source| failed(storage, "sync", DEAD_LETTERS_DIR, source))
-}
-
-/// Removes what was being written when somebody stopped.
-fn remove_unfinished(storage: &dyn Storage, names: &[String]) -> io::Result<()> {
-    let there = names.iter().any(|name| NEW_NAME.ends_with(&format!("/{name}")));
-    if there { storage.remove(NEW_NAME) } else { Ok(()) }
+    let names: Vec<String> = seqs.iter().map(|seq| name_of(*seq)).collect();
+    Ok(whole::remove(storage, DEAD_LETTERS_DIR, &names)?)
 }
 
 fn load(storage: &dyn Storage, seq: u64) -> Result<Vec<u8>, DeadLetterError> {
     let name = name_of(seq);
-    let fail = |source| failed(storage, "read", &name, source);
-    let file = storage.open(&name, OpenMode::Read).map_err(fail)?;
-    // A forged length must not take all memory: nothing stored is larger than a segment.
-    let size = file.size().map_err(fail)?.min(1 << 31);
-    let mut bytes = vec![0; usize::try_from(size).unwrap_or_default()];
-    let read = read_full(&*file, &mut bytes, 0).map_err(fail)?;
-    bytes.truncate(read);
-    Ok(bytes)
+    let read = whole::load(storage, &name, MAX_FILE_BYTES);
+    Ok(read.map_err(|source| Failed::new(storage, "read", &name, source))?)
 }
 
 /// The bytes before the body.
@@ -360,17 +322,8 @@ fn exists(storage: &dyn Storage, seq: u64) -> bool {
     storage.open(&name_of(seq), OpenMode::Read).is_ok()
 }
 
-fn allocated(storage: &dyn Storage, seq: u64) -> u64 {
-    let file = storage.open(&name_of(seq), OpenMode::Read);
-    file.and_then(|file| file.allocated_bytes()).unwrap_or(0).max(BLOCK)
-}
-
 fn name_of(seq: u64) -> String {
     format!("{DEAD_LETTERS_DIR}/{seq:020}{SUFFIX}")
-}
-
-fn failed(storage: &dyn Storage, action: &'static str, name: &str, source: io::Error) -> DeadLetterError {
-    DeadLetterError::Io { action, path: storage.dir().join(name), source }
 }
 
 fn damaged(storage: &dyn Storage, seq: u64, what: &'static str) -> DeadLetterError {

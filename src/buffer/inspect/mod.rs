@@ -12,6 +12,7 @@ use super::log::cipher::Keyring;
 use super::log::quarantine;
 use super::log::segment::DATA_START;
 use super::log::storage::{OpenMode, Storage};
+use super::log::whole;
 use super::parked::{self, ParkedTopic};
 use crate::event::EventRef;
 use crate::lifecycle::Ends;
@@ -152,6 +153,6 @@ fn allocated(storage: &dyn Storage) -> u64 {
         .filter(|name| ![quarantine::QUARANTINE_DIR, dead_letters::DEAD_LETTERS_DIR, parked::PARKED_DIR].contains(&name.as_str()))
         .filter_map(|name| storage.open(name, OpenMode::Read).and_then(|file| file.allocated_bytes()).ok())
         .sum();
-    let parked: u64 = parked::names(storage).iter().map(|name| parked::allocated(storage, name)).sum();
+    let parked: u64 = parked::names(storage).iter().map(|name| whole::allocated(storage, name)).sum();
     files + quarantine::usage(storage).bytes() + dead_letters::usage(storage).0 + parked
 }

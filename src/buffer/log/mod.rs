@@ -22,6 +22,8 @@ pub(super) mod names;
 pub(super) mod quarantine;
 pub(super) mod recovery;
 pub(super) mod scan;
+pub(super) mod sealed;
 pub(super) mod segment;
 pub mod storage;
 pub(super) mod unseen;
+pub(super) mod whole;

@@ -86,12 +86,13 @@ pub(crate) fn set_aside(storage: &dyn Storage, file: &dyn StorageFile, note: &No
     storage.sync_dir(QUARANTINE_DIR)
 }
 
-/// Moves a whole file into quarantine.
+/// Moves a whole file, of the buffer's directory or of a folder in it, into quarantine.
 pub(crate) fn move_aside(storage: &dyn Storage, name: &str) -> io::Result<()> {
+    let (folder, plain) = name.rsplit_once('/').unwrap_or(("", name));
     storage.create_dir(QUARANTINE_DIR)?;
-    storage.rename(name, &format!("{QUARANTINE_DIR}/{:013}-{name}", storage.now_ms()))?;
+    storage.rename(name, &format!("{QUARANTINE_DIR}/{:013}-{plain}", storage.now_ms()))?;
     storage.sync_dir(QUARANTINE_DIR)?;
-    storage.sync_dir("")
+    storage.sync_dir(folder)
 }
 
 /// What is in quarantine now.

@@ -13,8 +13,8 @@
 //! where a frame has its durable seq. The done mark is written in place; it lies within one sector, so it is there or it is not.
 
 use super::super::log::cipher::Keyring;
-use super::super::log::frame::{FrameHeader, Kind, SEQ_MAX, u32_at, u64_at};
-use super::super::log::segment::SegmentHeader;
+use super::super::log::frame::{SEQ_MAX, u32_at, u64_at};
+use super::super::log::sealed::{self, Binding, MARK_LEN, Problem};
 use super::ParkedEvent;
 use super::varint::{put, take};
 use bytes::Bytes;
@@ -22,8 +22,6 @@ use serde::{Deserialize, Serialize};
 
 /// Where the done mark lies.
 pub(super) const MARK_AT: u64 = 128;
-/// Bytes of a done mark.
-pub(super) const MARK_LEN: usize = 16;
 /// Where the table begins.
 pub(super) const TABLE_AT: usize = 160;
 /// Nothing stored is larger: a forged length must not take all memory.
@@ -82,13 +80,6 @@ pub(super) struct Content {
     pub(super) records: Bytes,
 }
 
-/// Why a file cannot be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Problem {
-    Damaged(&'static str),
-    Locked(u32),
-}
-
 impl Content {
     /// The events, one by one.
     pub(super) fn events(&self) -> impl Iterator<Item = ParkedEvent> {
@@ -142,11 +133,8 @@ pub(super) fn encode(head: &Head, events: &[ParkedEvent], place: &Place, keyring
     for event in events {
         body.extend_from_slice(&event.record);
     }
-    if let Some(cipher) = keyring.cipher(&header.as_segment()) {
-        body = cipher.seal(&mut header.as_frame(), body);
-    }
-    header.body_len = length(body.len());
-    header.body_crc = crc32c::crc32c(&body);
+    let (body, body_crc) = header.binding().seal(keyring, body);
+    (header.body_len, header.body_crc) = (length(body.len()), body_crc);
     let mut file = header.encode();
     file.extend_from_slice(&table);
     file.extend_from_slice(&body);
@@ -191,15 +179,7 @@ pub(super) fn decode(file: &[u8], keyring: &Keyring) -> Result<Content, Problem>
     let entries = decode_table(file, &header)?;
     let end = header.body_at() + header.body_len as usize;
     let stored = file.get(header.body_at()..end).ok_or(Problem::Damaged("it ends too early"))?;
-    if crc32c::crc32c(stored) != header.body_crc {
-        return Err(Problem::Damaged("its checksum fails"));
-    }
-    let body = if header.key_id == 0 {
-        Bytes::copy_from_slice(stored)
-    } else {
-        let cipher = keyring.cipher(&header.as_segment()).ok_or(Problem::Locked(header.key_id))?;
-        cipher.open(&header.as_frame(), stored).ok_or(Problem::Damaged("it was changed after it was encrypted"))?
-    };
+    let body = header.binding().open(keyring, stored, header.body_crc)?;
     let head_len = header.head_len as usize;
     let odd = Problem::Damaged("its parts do not fit");
     let head: Head = serde_json::from_slice(body.get(..head_len).ok_or(odd)?).map_err(|_| Problem::Damaged("its head is no JSON"))?;
@@ -210,22 +190,12 @@ pub(super) fn decode(file: &[u8], keyring: &Keyring) -> Result<Content, Problem>
 
 /// A done mark: everything up to and including `seq` is at its end.
 pub(super) fn encode_mark(header: &Header, seq: u64) -> [u8; MARK_LEN] {
-    let mut mark = [0; MARK_LEN];
-    mark[..8].copy_from_slice(&seq.to_le_bytes());
-    mark[12..].copy_from_slice(&mark_crc(header, seq).to_le_bytes());
-    mark
+    sealed::encode_mark(&header.salt, seq)
 }
 
 /// Up to where everything is at its end; 0 when nothing says so.
 pub(super) fn decode_mark(front: &[u8], header: &Header) -> u64 {
-    let at = usize::try_from(MARK_AT).unwrap_or_default();
-    let Some(mark) = front.get(at..at + MARK_LEN) else { return 0 };
-    let seq = u64_at(mark, 0);
-    if u32_at(mark, 12) == mark_crc(header, seq) { seq } else { 0 }
-}
-
-fn mark_crc(header: &Header, seq: u64) -> u32 {
-    crc32c::crc32c_append(crc32c::crc32c(&header.salt), &seq.to_le_bytes())
+    sealed::decode_mark(front, MARK_AT, &header.salt).unwrap_or(0)
 }
 
 impl Header {
@@ -306,31 +276,16 @@ impl Header {
         bytes
     }
 
-    /// The cipher's idea of a place: a segment of its own, whose key nothing else has because of the salt.
-    fn as_segment(&self) -> SegmentHeader {
-        SegmentHeader {
-            segment_id: self.first_seq,
-            base_seq: self.first_seq,
+    /// The parts that encryption binds: the first seq, how many, when the first was accepted, and the table.
+    fn binding(&self) -> Binding {
+        Binding {
+            key_id: self.key_id,
             salt: self.salt,
             relay_id: self.relay_id,
-            created_ms: self.accepted_ms,
-            capacity: 0,
-            key_id: self.key_id,
-        }
-    }
-
-    /// The parts that encryption binds: the first seq, how many, when the first was accepted, and the table.
-    fn as_frame(&self) -> FrameHeader {
-        FrameHeader {
             first_seq: self.first_seq,
-            durable_seq: u64::from(self.table_crc),
             accepted_ms: self.accepted_ms,
             count: self.count,
-            len: self.body_len,
-            payload_crc: self.body_crc,
-            frame_no: 0,
-            kind: Kind::Data,
-            encrypted: true,
+            besides: u64::from(self.table_crc),
         }
     }
 }

@@ -2,8 +2,9 @@
 
 use super::super::golden::text;
 use super::super::log::cipher::Keyring;
+use super::super::log::sealed::Problem;
 use super::ParkedEvent;
-use super::format::{Content, Head, Header, Place, Problem, decode, decode_mark, decode_table, encode, encode_mark, max_len};
+use super::format::{Content, Head, Header, Place, decode, decode_mark, decode_table, encode, encode_mark, max_len};
 use crate::event::{BatchBuilder, EventParts, Field};
 use crate::fuzzing::{Dice, fuzz};
 use bytes::Bytes;

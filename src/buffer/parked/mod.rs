@@ -34,12 +34,13 @@ mod survey;
 mod tests;
 mod varint;
 
+use super::log::whole::Failed;
 use crate::config::BufferConfig;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
-pub(in crate::buffer) use files::{PARKED_DIR, Unread, allocated, bytes_there, names, set_aside, verify};
+pub(in crate::buffer) use files::{PARKED_DIR, Unread, bytes_there, names, verify};
 pub use line::{ParkedLine, ParkedWaker};
 pub(in crate::buffer) use outside::Outside;
 pub(in crate::buffer) use purge::{cuts, select};
@@ -126,4 +127,10 @@ pub enum ParkError {
         /// Which key it needs.
         key_id: u32,
     },
+}
+
+impl From<Failed> for ParkError {
+    fn from(Failed { action, path, source }: Failed) -> Self {
+        Self::Io { action, path, source }
+    }
 }

@@ -121,13 +121,13 @@ impl Cuts {
             let front = files::read_front(storage, name).map_err(|unread| open_error(storage, name, unread))?;
             let stays = |seq: u64| seq > front.mark && seqs.binary_search(&seq).is_err();
             if !front.unmarked().any(|entry| stays(entry.seq)) {
-                files::remove(storage, std::slice::from_ref(name)).map_err(|source| io_error(storage, "remove", name, source))?;
+                files::remove(storage, std::slice::from_ref(name))?;
                 continue;
             }
             let content = files::read(storage, name, keyring).map_err(|unread| open_error(storage, name, unread))?;
             let place = Place { queue: front.header.queue, template: front.header.template, relay_id, salt: random_bytes(storage) };
             let file = format::encode(&content.head, &left(&content, stays), &place, keyring);
-            files::write(storage, name, &file).map_err(|error| io_error(storage, "write", name, std::io::Error::other(error)))?;
+            files::write(storage, name, &file)?;
         }
         Ok(())
     }

@@ -4,10 +4,12 @@
 //! comes after both slots of the cursor know the ends that it stands for.
 
 use super::super::log::cipher::Keyring;
+use super::super::log::quarantine;
 use super::super::log::recovery::random_bytes;
 use super::super::log::storage::Storage;
+use super::super::log::whole::{self, BLOCK};
 use super::super::shared::lock;
-use super::files::{self, BLOCK, Unread, failed, name_of};
+use super::files::{self, Unread, name_of};
 use super::format::{self, Head, Place};
 use super::index::{Index, Kept, Queue, knows, template_id};
 use super::purge::left;
@@ -238,7 +240,7 @@ impl Store {
         let first = events.first().map_or(0, |event| event.seq);
         let name = over.clone().unwrap_or_else(|| name_of(first, number));
         self.write((number, template), head, &name, &events, over.is_none())?;
-        let bytes = files::allocated(&*self.storage, &name);
+        let bytes = whole::allocated(&*self.storage, &name);
         let mut index = lock(&self.index);
         let edition = index.next_edition();
         let Some(queue) = index.queues.get_mut(&number) else { return Ok(()) };
@@ -280,14 +282,15 @@ impl Store {
     ) -> Result<(), ParkError> {
         let place = Place { queue: number, template, relay_id: self.relay_id, salt: random_bytes(&*self.storage) };
         let file = format::encode(head, events, &place, &self.keyring);
-        files::write(&*self.storage, name, &file).inspect_err(|_| {
+        let written = files::write(&*self.storage, name, &file).inspect_err(|_| {
             if is_new {
                 lock(&self.index).strays.push(name.to_owned());
                 if let Err(error) = self.remove_strays() {
                     tracing::warn!(%error, "cannot take back a file of parked events, trying again");
                 }
             }
-        })
+        });
+        Ok(written?)
     }
 
     /// Removes files that were written, and whose events are not booked as parked.
@@ -296,7 +299,7 @@ impl Store {
         if strays.is_empty() {
             return Ok(());
         }
-        files::remove(&*self.storage, &strays).map_err(|source| failed(&*self.storage, "remove", &strays[0], source))?;
+        files::remove(&*self.storage, &strays)?;
         lock(&self.index).strays.clear();
         Ok(())
     }
@@ -398,7 +401,7 @@ impl Store {
             let events = left(&content, |seq| seq > file.mark && seq <= file.last && !file.cut.contains(seq));
             let (Some(first), Some(last)) = (events.first(), events.last()) else { continue };
             self.write((number, file.template), &content.head, &file.name, &events, false)?;
-            let bytes = files::allocated(&*self.storage, &file.name);
+            let bytes = whole::allocated(&*self.storage, &file.name);
             let mut index = lock(&self.index);
             let edition = index.next_edition();
             let Some(queue) = index.queues.get_mut(&number) else { continue };
@@ -434,7 +437,7 @@ impl Store {
         if !lock(&self.index).files().any(|file| file.name == name) {
             return Ok(None);
         }
-        files::set_aside(&*self.storage, name)?;
+        quarantine::move_aside(&*self.storage, name)?;
         let mut index = lock(&self.index);
         let Some(queue) = index.queues.get_mut(&number) else { return Ok(None) };
         let Some(place) = queue.files.iter().position(|file| file.name == name) else { return Ok(None) };

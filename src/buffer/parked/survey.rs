@@ -5,8 +5,10 @@
 
 use super::super::error::OpenError;
 use super::super::log::cipher::Keyring;
+use super::super::log::quarantine;
 use super::super::log::recovery::io_error;
 use super::super::log::storage::Storage;
+use super::super::log::whole;
 use super::super::watermark::Watermark;
 use super::ParkedTopic;
 use super::files::{self, Front, PARKED_DIR, Unread};
@@ -74,7 +76,7 @@ pub(in crate::buffer) fn survey(storage: &dyn Storage, opener: &Opener<'_>) -> R
     let survey = look(storage, opener)?;
     for Damaged { name, what } in &survey.damaged {
         tracing::error!(file = name, what, "a file of parked events is damaged: it is moved to quarantine");
-        files::set_aside(storage, name).map_err(|source| io_error(storage, "set aside", name, source))?;
+        quarantine::move_aside(storage, name).map_err(|source| io_error(storage, "set aside", name, source))?;
     }
     Ok(survey)
 }
@@ -127,7 +129,7 @@ fn surveyed(storage: &dyn Storage, name: &str, front: &Front, opener: &Opener<'_
         first: front.header.first_seq,
         last: front.header.last_seq,
         mark: front.mark,
-        bytes: files::allocated(storage, name),
+        bytes: whole::allocated(storage, name),
         alive: alive.len() as u64,
         first_alive: alive.first().copied(),
         oldest_ms: oldest.map_or(0, |entry| entry.accepted_ms),
