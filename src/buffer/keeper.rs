@@ -165,7 +165,7 @@ impl Keeper {
 
     /// Parked events that are at their end follow behind the cursor.
     fn keep_parked(&mut self, now: Instant) {
-        if self.shared.parked.bytes() == 0 || self.parked_retry_at.is_some_and(|at| now < at) {
+        if !self.shared.parked.has_files() || self.parked_retry_at.is_some_and(|at| now < at) {
             return;
         }
         self.parked_retry_at = (!self.shared.keep_parked()).then_some(now + PARKED_RETRY_AFTER);

@@ -80,7 +80,7 @@ pub(crate) const LOCK_NAME: &str = "LOCK";
 /// The sentence with which opening would refuse the settings.
 pub fn largest_batch(config: &BufferConfig, wanted: u64, window: usize) -> Result<u64, String> {
     let overhead = keyring(config).map_err(|error| chain(&error))?.overhead_bytes();
-    let parked = parked::bytes_there(&DiskStorage::new(&config.dir));
+    let parked = parked::bytes_there(&DiskStorage::new(&config.dir)).map_err(|error| chain(&error))?;
     let plan = open::plan(config, wanted + overhead, open::window_limit(config, window), parked)?;
     Ok(plan.max_payload() - overhead)
 }

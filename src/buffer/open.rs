@@ -89,7 +89,7 @@ impl Buffer {
         let keyring = keyring(config)?;
         let largest_stored = largest_batch + keyring.overhead_bytes();
         let window_limit = window_limit(config, acks.history().limit());
-        let plan = plan(config, largest_stored, window_limit, parked::bytes_there(&*storage)).map_err(OpenError::Settings)?;
+        let plan = plan(config, largest_stored, window_limit, parked::bytes_there(&*storage)?).map_err(OpenError::Settings)?;
         storage.create_dir("").map_err(|source| io_error(&*storage, "create", "", source))?;
         let volume = storage.volume().map_err(|source| io_error(&*storage, "examine", "", source))?;
         check_durability(config, &*storage, &volume)?;
@@ -109,7 +109,7 @@ impl Buffer {
         let written = recovered.marks.clone();
         let relay_id = written.relay_id;
         let dead_letters =
-            dead_letters::Store::new(Arc::clone(&storage), keyring.clone(), relay_id, plan.dead_letter_bytes, config.dead_letters_full);
+            dead_letters::Store::new(Arc::clone(&storage), keyring.clone(), relay_id, plan.dead_letter_bytes, config.dead_letters_full)?;
         let queue = Queue {
             pending: VecDeque::new(),
             waiters: VecDeque::new(),

@@ -50,7 +50,7 @@ pub(in crate::buffer) struct Survey {
 /// Removes what was never finished, and sets aside what does not verify. Under the lock.
 pub(in crate::buffer) fn survey(storage: &dyn Storage) -> Result<Survey, DeadLetterError> {
     let mut survey = Survey::default();
-    let names = storage.list(DEAD_LETTERS_DIR).unwrap_or_default();
+    let names = whole::names(storage, DEAD_LETTERS_DIR)?;
     let unfinished = whole::remove_unfinished(storage, DEAD_LETTERS_DIR, &names);
     unfinished.map_err(|source| Failed::new(storage, "remove what is unfinished in", DEAD_LETTERS_DIR, source))?;
     for seq in seqs_in(&names) {
@@ -90,12 +90,12 @@ impl Store {
         relay_id: [u8; 16],
         max_bytes: u64,
         when_full: WhenFull,
-    ) -> Self {
+    ) -> Result<Self, Failed> {
         let mut index = Index::default();
-        for seq in seqs(&*storage) {
+        for seq in seqs(&*storage)? {
             index.insert(seq, whole::allocated(&*storage, &name_of(seq)), is_copied(&*storage, seq));
         }
-        Self { storage, keyring, relay_id, max_bytes, when_full, index: Mutex::new(index) }
+        Ok(Self { storage, keyring, relay_id, max_bytes, when_full, index: Mutex::new(index) })
     }
 
     /// Keeps a letter for good; one of that seq that is there already stays.
@@ -209,8 +209,8 @@ impl Store {
 }
 
 /// The seqs of all dead letters in a directory, in order.
-pub(in crate::buffer) fn seqs(storage: &dyn Storage) -> Vec<u64> {
-    seqs_in(&storage.list(DEAD_LETTERS_DIR).unwrap_or_default())
+pub(in crate::buffer) fn seqs(storage: &dyn Storage) -> Result<Vec<u64>, Failed> {
+    Ok(seqs_in(&whole::names(storage, DEAD_LETTERS_DIR)?))
 }
 
 fn seqs_in(names: &[String]) -> Vec<u64> {
@@ -220,10 +220,10 @@ fn seqs_in(names: &[String]) -> Vec<u64> {
 }
 
 /// Bytes allocated for dead letters, and how many there are.
-pub(in crate::buffer) fn usage(storage: &dyn Storage) -> (u64, u64) {
-    let names = storage.list(DEAD_LETTERS_DIR).unwrap_or_default();
+pub(in crate::buffer) fn usage(storage: &dyn Storage) -> Result<(u64, u64), Failed> {
+    let names = whole::names(storage, DEAD_LETTERS_DIR)?;
     let bytes = |name: &String| storage.open(&format!("{DEAD_LETTERS_DIR}/{name}"), OpenMode::Read).and_then(|file| file.allocated_bytes());
-    (names.iter().filter_map(|name| bytes(name).ok()).sum(), seqs_in(&names).len() as u64)
+    Ok((names.iter().filter_map(|name| bytes(name).ok()).sum(), seqs_in(&names).len() as u64))
 }
 
 /// Shows the dead letters of a directory in seq order, from `from` on, until `show` returns `false`. Takes no lock and changes nothing.
@@ -231,7 +231,7 @@ pub(in crate::buffer) fn usage(storage: &dyn Storage) -> (u64, u64) {
 /// # Errors
 /// [`DeadLetterError`] at the first that cannot be read; one that is removed meanwhile is passed over.
 pub fn list(storage: &dyn Storage, keyring: &Keyring, from: u64, show: &mut dyn FnMut(&Kept) -> bool) -> Result<(), DeadLetterError> {
-    show_each(seqs(storage).into_iter().filter(|seq| *seq >= from), |seq| read(storage, keyring, seq), show)
+    show_each(seqs(storage)?.into_iter().filter(|seq| *seq >= from), |seq| read(storage, keyring, seq), show)
 }
 
 /// Reads and shows letters one at a time, until `show` returns `false`; one that is gone is passed over.
@@ -258,7 +258,7 @@ pub(in crate::buffer) fn select(storage: &dyn Storage, keyring: &Keyring, select
     let mut selected = Vec::new();
     if selection.source.is_none() && selection.before_ms.is_none() {
         // By seq alone nothing has to be read: what cannot be read can be removed, too.
-        return Ok(seqs(storage).into_iter().filter(|seq| selection.holds(*seq, 0, None)).collect());
+        return Ok(seqs(storage)?.into_iter().filter(|seq| selection.holds(*seq, 0, None)).collect());
     }
     list(storage, keyring, selection.from_seq, &mut |Kept { letter, .. }| {
         if selection.holds(letter.seq, letter.accepted_ms, letter.event().as_ref()) {

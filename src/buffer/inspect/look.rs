@@ -57,7 +57,7 @@ impl Look {
         let has_cursor = names.iter().any(|name| name == CURSOR_NAME);
         let marks = if has_cursor { read_marks(storage)? } else { None };
         let frontier = marks.as_ref().map_or(0, |marks| marks.frontier);
-        let dead = dead_letters::seqs(storage);
+        let dead = dead_letters::seqs(storage)?;
         let parked = parked::look(storage, &parked::Opener { keyring: None, key_file: None, dead: &dead, frontier })?;
         let (segments, unreadable) = (Vec::new(), Vec::new());
         let mut look = Self { has_cursor, marks, segments, unreadable, parked, names, dir: storage.dir().to_owned() };

@@ -89,9 +89,9 @@ pub fn inspect(storage: &dyn Storage) -> Result<DirectoryInfo, OpenError> {
         backlog: look.parked.alive(),
         oldest_ms: None,
         ends: marks.map(|marks| marks.ends).unwrap_or_default(),
-        bytes: allocated(storage),
+        bytes: allocated(storage)?,
         quarantined: quarantine::usage(storage).entries,
-        dead_letters: dead_letters::usage(storage).1,
+        dead_letters: dead_letters::usage(storage)?.1,
         parked: look.parked.by_topic(),
         segments: Vec::new(),
         problems: problems(&look),
@@ -146,13 +146,13 @@ fn problems(look: &Look) -> Vec<String> {
     problems
 }
 
-fn allocated(storage: &dyn Storage) -> u64 {
-    let names = storage.list("").unwrap_or_default();
+fn allocated(storage: &dyn Storage) -> Result<u64, OpenError> {
+    let names = whole::names(storage, "")?;
     let files: u64 = names
         .iter()
         .filter(|name| ![quarantine::QUARANTINE_DIR, dead_letters::DEAD_LETTERS_DIR, parked::PARKED_DIR].contains(&name.as_str()))
         .filter_map(|name| storage.open(name, OpenMode::Read).and_then(|file| file.allocated_bytes()).ok())
         .sum();
-    let parked: u64 = parked::names(storage).iter().map(|name| whole::allocated(storage, name)).sum();
-    files + quarantine::usage(storage).bytes() + dead_letters::usage(storage).0 + parked
+    let parked: u64 = parked::names(storage)?.iter().map(|name| whole::allocated(storage, name)).sum();
+    Ok(files + quarantine::usage(storage).bytes() + dead_letters::usage(storage)?.0 + parked)
 }

@@ -4,6 +4,7 @@
 //! a copy; it takes the room of segments, until the buffer could not work beside it any more.
 
 use super::storage::{OpenMode, Storage, StorageFile, read_full, write_full};
+use super::whole;
 use serde::Serialize;
 use std::io;
 
@@ -100,6 +101,10 @@ pub(crate) fn usage(storage: &dyn Storage) -> Usage {
     usage_of(storage, &storage.list(QUARANTINE_DIR).unwrap_or_default())
 }
 
+fn names(storage: &dyn Storage) -> io::Result<Vec<String>> {
+    whole::names(storage, QUARANTINE_DIR).map_err(|failed| failed.source)
+}
+
 fn usage_of(storage: &dyn Storage, names: &[String]) -> Usage {
     let mut usage = Usage::default();
     for name in names {
@@ -126,7 +131,7 @@ pub(crate) fn give_way(storage: &dyn Storage, budget: u64, room: u64) -> io::Res
 
 /// Removes entries, the oldest first, that are in the way of what is wanted.
 fn remove_oldest(storage: &dyn Storage, is_in_the_way: impl Fn(&Usage, &str) -> bool) -> io::Result<()> {
-    let mut names = storage.list(QUARANTINE_DIR).unwrap_or_default();
+    let mut names = names(storage)?;
     // Names begin with the time.
     names.sort_unstable();
     let mut usage = usage_of(storage, &names);
@@ -147,7 +152,7 @@ fn remove_oldest(storage: &dyn Storage, is_in_the_way: impl Fn(&Usage, &str) -> 
 pub(crate) fn clear(storage: &dyn Storage) -> io::Result<(u64, u64)> {
     let found = usage(storage);
     let (bytes, entries) = (found.bytes(), found.entries);
-    for name in storage.list(QUARANTINE_DIR).unwrap_or_default() {
+    for name in names(storage)? {
         storage.remove(&format!("{QUARANTINE_DIR}/{name}"))?;
     }
     if entries > 0 {

@@ -27,6 +27,14 @@ impl Failed {
     }
 }
 
+/// What is in a folder; nothing, when nothing was ever put there. A folder that cannot be read is never taken for an empty one.
+pub(crate) fn names(storage: &dyn Storage, folder: &str) -> Result<Vec<String>, Failed> {
+    match storage.list(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        listed => listed.map_err(|source| Failed::new(storage, "list", folder, source)),
+    }
+}
+
 /// Writes a whole file under a name in `folder`, in place of one that is there.
 pub(crate) fn write(storage: &dyn Storage, folder: &str, name: &str, bytes: &[u8]) -> Result<(), Failed> {
     let fail = |action| move |source| Failed::new(storage, action, folder, source);

@@ -4,6 +4,7 @@ use super::super::log::storage::Storage;
 use super::super::memory::Memory;
 use super::super::shared::lock;
 use super::super::{AppendOptions, Buffer, OpenError};
+use super::failing::{Calls, Failing};
 use super::{ParkError, ParkedEvent};
 use crate::buffer::dead_letters::{Cause, DeadLetter};
 use crate::config::BufferConfig;
@@ -17,6 +18,8 @@ use std::time::{Duration, Instant};
 pub(super) struct Bench {
     pub(super) buffer: Buffer,
     pub(super) memory: Arc<Memory>,
+    /// Those on the files of what is parked.
+    pub(super) calls: Arc<Calls>,
 }
 
 pub(super) fn config() -> BufferConfig {
@@ -24,10 +27,14 @@ pub(super) fn config() -> BufferConfig {
 }
 
 pub(super) fn try_open(memory: &Arc<Memory>, config: &BufferConfig) -> Result<Bench, OpenError> {
-    let storage: Arc<dyn Storage> = Arc::<Memory>::clone(memory);
+    try_open_with(memory, config, Arc::default())
+}
+
+pub(super) fn try_open_with(memory: &Arc<Memory>, config: &BufferConfig, calls: Arc<Calls>) -> Result<Bench, OpenError> {
+    let storage: Arc<dyn Storage> = Arc::new(Failing { memory: Arc::clone(memory), calls: Arc::clone(&calls) });
     let buffer = Buffer::open(config, storage, Arc::new(AckWaiters::default()), 0)?;
     buffer.reader.parking("{source_id}");
-    Ok(Bench { buffer, memory: Arc::clone(memory) })
+    Ok(Bench { buffer, memory: Arc::clone(memory), calls })
 }
 
 pub(super) fn open(memory: &Arc<Memory>) -> Bench {
@@ -106,10 +113,18 @@ impl Bench {
         self.line()
     }
 
-    /// What it gives from here on.
+    /// What it gives from here on; where a call failed, up to there.
     pub(super) fn line(&mut self) -> Vec<ParkedEvent> {
         let mut events = Vec::new();
-        while let Some(frame) = self.buffer.parked.next_frame().unwrap() {
+        loop {
+            let frame = match self.buffer.parked.next_frame() {
+                Ok(Some(frame)) => frame,
+                Err(_) if self.calls.have_failed() => return events,
+                next => {
+                    assert!(next.unwrap().is_none());
+                    return events;
+                }
+            };
             let mut records = Records::new(&frame.payload);
             let mut at = 0;
             for seq in frame.first_seq.0..frame.first_seq.0 + u64::from(frame.count) {
@@ -119,7 +134,6 @@ impl Bench {
             }
             assert!(records.next().is_none());
         }
-        events
     }
 
     pub(super) fn seqs(&mut self, topic: &str) -> Vec<u64> {
@@ -140,8 +154,13 @@ impl Bench {
         for _ in 0..3 {
             self.tick();
             self.tick();
-            self.buffer.parked.keep_books();
+            assert!(self.buffer.parked.keep_books() || self.calls.have_failed());
         }
+    }
+
+    /// Whether a file is there that could not be taken back yet.
+    pub(super) fn has_stray(&self) -> bool {
+        lock(&self.buffer.reader.shared().parked.index).stray.is_some()
     }
 
     pub(super) fn files(&self) -> usize {

@@ -81,17 +81,17 @@ fn queue_in(name: &str) -> Option<u64> {
 }
 
 /// The names of all files, in the order of the seqs with which they began.
-pub(in crate::buffer) fn names(storage: &dyn Storage) -> Vec<String> {
-    let names = storage.list(PARKED_DIR).unwrap_or_default().into_iter().map(|name| format!("{PARKED_DIR}/{name}"));
+pub(in crate::buffer) fn names(storage: &dyn Storage) -> Result<Vec<String>, Failed> {
+    let names = whole::names(storage, PARKED_DIR)?.into_iter().map(|name| format!("{PARKED_DIR}/{name}"));
     let mut names: Vec<String> = names.filter(|name| queue_in(name).is_some()).collect();
     names.sort_unstable();
-    names
+    Ok(names)
 }
 
 /// Bytes that the files of a directory need: all of them, and room to write the largest once more.
-pub(in crate::buffer) fn bytes_there(storage: &dyn Storage) -> u64 {
-    let bytes: Vec<u64> = names(storage).iter().map(|name| whole::allocated(storage, name)).collect();
-    bytes.iter().sum::<u64>() + bytes.iter().max().unwrap_or(&0)
+pub(in crate::buffer) fn bytes_there(storage: &dyn Storage) -> Result<u64, Failed> {
+    let bytes: Vec<u64> = names(storage)?.iter().map(|name| whole::allocated(storage, name)).collect();
+    Ok(bytes.iter().sum::<u64>() + bytes.iter().max().unwrap_or(&0))
 }
 
 /// The front of a file, verified, and that it is what its name says.
@@ -129,8 +129,9 @@ pub(super) fn write(storage: &dyn Storage, name: &str, bytes: &[u8]) -> Result<(
 }
 
 /// Removes what was being written when somebody stopped.
-pub(super) fn remove_unfinished(storage: &dyn Storage) -> io::Result<()> {
-    whole::remove_unfinished(storage, PARKED_DIR, &storage.list(PARKED_DIR).unwrap_or_default())
+pub(super) fn remove_unfinished(storage: &dyn Storage) -> Result<(), Failed> {
+    let removed = whole::remove_unfinished(storage, PARKED_DIR, &whole::names(storage, PARKED_DIR)?);
+    removed.map_err(|source| Failed::new(storage, "remove what is unfinished in", PARKED_DIR, source))
 }
 
 /// Removes files for good. One that is gone already is fine.

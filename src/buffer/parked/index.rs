@@ -3,8 +3,9 @@
 //! Invariants: the files of a queue are disjoint and in seq order; everything in them up to `frontier`, and what `above` holds, is at its end;
 //! a file goes once the cursor on disk knows the ends that were counted when its last event ended (`done_at`).
 
+use super::format::Head;
 use super::spans::Spans;
-use super::{MAX_TOPICS, ParkedTopic};
+use super::{MAX_TOPICS, ParkedEvent, ParkedTopic};
 use crate::lifecycle::Ends;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -64,8 +65,25 @@ pub(super) struct Index {
     /// Somebody wants the parked line to look.
     pub(super) woken: bool,
     editions: u64,
-    /// Files that were written, are not counted, and could not be removed again.
-    pub(super) strays: Vec<String>,
+    /// A file whose writing failed, until it is as it was. Nothing is parked before.
+    pub(super) stray: Option<Arc<Stray>>,
+}
+
+/// A file whose writing failed: on disk it may hold events that are not booked as parked, and that the log still has.
+#[derive(Debug)]
+pub(super) enum Stray {
+    /// It was a new one, and is to go.
+    New(String),
+    /// It was there, and is to hold these.
+    Changed { name: String, number: u64, template: u64, head: Head, events: Vec<ParkedEvent> },
+}
+
+impl Stray {
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Self::New(name) | Self::Changed { name, .. } => name,
+        }
+    }
 }
 
 /// What tells a template from others.
@@ -136,6 +154,11 @@ impl Queue {
         if self.noted.is_none() {
             self.noted = Some((self.frontier, *ends));
         }
+    }
+
+    /// Whether part of its first file is at its end, and no mark on disk says so.
+    pub(super) fn is_unmarked(&self) -> bool {
+        self.files.front().is_some_and(|file| file.first <= self.frontier && file.mark < self.frontier.min(file.last))
     }
 
     /// Takes events into account that are in a file now, all of them new: those that lie before the frontier move it back.

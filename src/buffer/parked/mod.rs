@@ -13,11 +13,15 @@
 
 #[cfg(test)]
 mod bench;
+mod books;
+#[cfg(test)]
+mod failing;
 mod files;
 mod format;
 #[cfg(test)]
 mod format_tests;
 mod index;
+mod keep;
 mod leave;
 mod line;
 #[cfg(test)]

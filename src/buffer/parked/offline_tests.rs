@@ -149,7 +149,7 @@ fn a_live_purge_is_durable_when_it_answers() {
         // As a crash would find it.
         let report = verify(&DiskStorage::new(dir.path())).unwrap();
         assert_eq!((report.ledger.waiting, report.ledger.error, report.verdict), (left, Some(0), Verdict::Sound), "{report:#?}");
-        assert_eq!(names(&DiskStorage::new(dir.path())).len() as u64, left.min(1));
+        assert_eq!(names(&DiskStorage::new(dir.path())).unwrap().len() as u64, left.min(1));
     }
     buffer.close();
 }

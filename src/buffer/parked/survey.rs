@@ -11,7 +11,7 @@ use super::super::log::storage::Storage;
 use super::super::log::whole;
 use super::super::watermark::Watermark;
 use super::ParkedTopic;
-use super::files::{self, Front, PARKED_DIR, Unread};
+use super::files::{self, Front, Unread};
 use super::index::{Index, Kept, Queue};
 use super::spans::Spans;
 use crate::lifecycle::Ends;
@@ -72,7 +72,7 @@ pub(in crate::buffer) struct Opener<'a> {
 
 /// Looks through the files; sets aside what does not verify.
 pub(in crate::buffer) fn survey(storage: &dyn Storage, opener: &Opener<'_>) -> Result<Survey, OpenError> {
-    files::remove_unfinished(storage).map_err(|source| io_error(storage, "remove what is unfinished in", PARKED_DIR, source))?;
+    files::remove_unfinished(storage)?;
     let survey = look(storage, opener)?;
     for Damaged { name, what } in &survey.damaged {
         tracing::error!(file = name, what, "a file of parked events is damaged: it is moved to quarantine");
@@ -84,7 +84,7 @@ pub(in crate::buffer) fn survey(storage: &dyn Storage, opener: &Opener<'_>) -> R
 /// Looks through the files, and changes nothing.
 pub(in crate::buffer) fn look(storage: &dyn Storage, opener: &Opener<'_>) -> Result<Survey, OpenError> {
     let mut survey = Survey::default();
-    for name in files::names(storage) {
+    for name in files::names(storage)? {
         match look_at(storage, &name, opener, &mut survey.topics) {
             Ok(file) => survey.files.push(file),
             Err(Unread::Locked(key_id)) => {

@@ -1,6 +1,8 @@
+use super::super::OpenError;
 use super::super::log::storage::{OpenMode, Storage, write_full};
 use super::super::memory::Memory;
-use super::bench::{Bench, config, letter, open, try_open};
+use super::bench::{Bench, config, letter, open, try_open, try_open_with};
+use super::failing::Calls;
 use super::*;
 use crate::event::Seq;
 use std::sync::Arc;
@@ -255,4 +257,67 @@ fn another_template_comes_first() {
     let _ = bench.seqs("a");
     assert_eq!(bench.ack(&[1]), 1);
     assert!(!bench.buffer.reader.parked_come_first());
+}
+
+// Goal: whichever call fails while the relay starts, it says so, and the next start has everything: what cannot be read now is never taken for lost.
+#[test]
+fn a_start_on_a_failing_disk_loses_nothing() {
+    let mut bench = fresh();
+    let a = bench.append_parked("a", 6, 10);
+    let b = bench.append_parked("b", 2, 20_000);
+    assert_eq!((bench.seqs("a").len(), bench.ack(&a[..2])), (6, 2));
+    bench.settle();
+    let image = bench.memory.image();
+    for after in 0.. {
+        let memory = Memory::with(&image, 9_000);
+        let calls = Arc::<Calls>::default();
+        calls.fail(after..after + 1);
+        match try_open_with(&memory, &config(), Arc::clone(&calls)) {
+            Err(OpenError::Io { .. }) => assert!(calls.have_failed()),
+            Err(error) => panic!("{error:?}"),
+            Ok(bench) => bench.assert_books(),
+        }
+        let mut bench = open(&memory);
+        bench.assert_books();
+        assert_eq!(bench.buffer.gauges.snapshot().ledger.ends.lost, 0, "the call after {after} others");
+        assert_eq!((bench.seqs("a"), bench.seqs("b")), (a[2..].to_vec(), b.clone()));
+        if !calls.have_failed() {
+            assert!(after > 8, "{after} calls");
+            return;
+        }
+    }
+}
+
+// Goal: a batch that could not be parked, because its file could not be made durable, nor taken back at once, is parked once in the end and not twice: also
+// after a crash. Meanwhile the line gets what was parked before, and nothing else.
+#[test]
+fn what_a_failed_write_left_is_taken_back() {
+    let mut bench = fresh();
+    let before = bench.append_parked("a", 1, 10);
+    let _ = bench.append(&["a", "a"], 10);
+    let more: Vec<ParkedEvent> = bench.log().into_iter().map(|(_, event)| event).collect();
+    let mut refused = 0;
+    for from in 0.. {
+        bench.calls.fail(from..from + 4);
+        let parked = bench.park("a", &more);
+        let failed = bench.calls.have_failed();
+        assert_eq!(parked.is_ok(), bench.buffer.reader.is_acked(Seq(more[0].seq)));
+        bench.calls.go_on();
+        if !failed {
+            break;
+        }
+        refused += u32::from(parked.is_err());
+        if parked.is_err() {
+            assert_eq!(bench.seqs("a"), before, "{from} calls went through");
+        }
+        bench.assert_books();
+    }
+    assert!(refused > 5, "{refused}");
+    let all: Vec<u64> = before.into_iter().chain(more.iter().map(|event| event.seq)).collect();
+    let mut bench = bench.killed();
+    bench.assert_books();
+    assert_eq!((bench.seqs("a"), bench.rewound().len()), (all.clone(), 0));
+    assert_eq!(bench.ack(&all), 3);
+    bench.settle();
+    assert_eq!((bench.buffer.gauges.backlog(), bench.files()), (0, 0));
 }

@@ -22,13 +22,19 @@ impl Purger {
     /// # Errors
     /// As [`Purger::purge`], but for the durability.
     pub fn plan(&self, selection: &Selection) -> Result<Purged, PurgeError> {
+        let (selected, events) = self.select(selection)?;
+        Ok(selected.summary(events).and(&self.shared.purge_parked(selection, true)?))
+    }
+
+    /// What a selection holds of the log, and how many of those are not at their end by the marks of this moment: the cursor that was read may be a little
+    /// behind them.
+    fn select(&self, selection: &Selection) -> Result<(Selected, u64), PurgeError> {
+        // What is looked at are the files: they have to say what is booked.
+        self.shared.parked.mend_before_looking()?;
         let selected = select_log(&*self.shared.storage, &self.shared.keyring, selection)?;
         let mut trial = lock(&self.shared.marks).watermark.clone();
-        match trial.give_up(&selected.ranges) {
-            // By the marks of this moment: the cursor that was read may be a little behind them.
-            Some(events) => Ok(selected.summary(events).and(&self.shared.purge_parked(selection, true)?)),
-            None => Err(selected.too_scattered(&trial)),
-        }
+        let events = trial.give_up(&selected.ranges).ok_or_else(|| selected.too_scattered(&trial))?;
+        Ok((selected, events))
     }
 
     /// Gives up the events of a selection; returns once a restart cannot bring them back. Blocks.
@@ -59,7 +65,7 @@ impl Purger {
     /// # Errors
     /// As [`Purger::purge`], but for the durability.
     pub fn begin(&self, selection: &Selection) -> Result<(Purged, u64), PurgeError> {
-        let selected = select_log(&*self.shared.storage, &self.shared.keyring, selection)?;
+        let (selected, _) = self.select(selection)?;
         let parked = self.shared.purge_parked(selection, false)?;
         if selected.events == 0 {
             self.shared.poke_keeper();

@@ -89,7 +89,7 @@ pub enum PurgeError {
         fits_to: Option<u64>,
     },
     /// What is parked.
-    #[error("cannot purge parked events")]
+    #[error("cannot purge parked events (others of the selection may be purged already); look at the volume, then purge again")]
     Parked(#[from] ParkError),
     /// The events are given up in memory, but a crash may bring them back.
     #[error("the purge could not be made durable: {reason}; look at the volume, then purge again")]

@@ -25,7 +25,7 @@ pub(super) struct Parked {
 
 pub(super) fn check(storage: &dyn Storage, look: &Look, findings: &mut Vec<Finding>) -> Result<Parked, OpenError> {
     let survey = &look.parked;
-    let mut parked = Parked { dead: survey.dead(), is_any: !parked::names(storage).is_empty(), ..Parked::default() };
+    let mut parked = Parked { dead: survey.dead(), is_any: !parked::names(storage)?.is_empty(), ..Parked::default() };
     for file in &survey.damaged {
         let what = format!("parked events are damaged: {}", file.what);
         findings.push(Finding::new(Severity::Damage, &file.name, what, THEN));
