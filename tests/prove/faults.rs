@@ -67,7 +67,7 @@ fn live(disk: &Disk, fault: Option<Fault>) -> Result<Lived, String> {
             Ok(relay) => relay,
             Err(error) if disk.fired().is_some() => {
                 let text = format!("{error:?}");
-                if !text.starts_with("Io") {
+                if !text.starts_with("Io {") && !text.starts_with("DeadLetters(Io {") {
                     return Err(format!("opening fails with something else than the disk's error: {text}"));
                 }
                 lived.in_opening = true;
