@@ -50,10 +50,8 @@ pub(in crate::buffer) struct Survey {
 /// Removes what was never finished, and sets aside what does not verify. Under the lock.
 pub(in crate::buffer) fn survey(storage: &dyn Storage) -> Result<Survey, DeadLetterError> {
     let mut survey = Survey::default();
-    let names = whole::names(storage, DEAD_LETTERS_DIR)?;
-    let unfinished = whole::remove_unfinished(storage, DEAD_LETTERS_DIR, &names);
-    unfinished.map_err(|source| Failed::new(storage, "remove what is unfinished in", DEAD_LETTERS_DIR, source))?;
-    for seq in seqs_in(&names) {
+    whole::remove_unfinished(storage, DEAD_LETTERS_DIR)?;
+    for seq in seqs(storage)? {
         survey.seqs.push(seq);
         let name = name_of(seq);
         match verify(storage, seq) {

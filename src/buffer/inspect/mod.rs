@@ -79,6 +79,7 @@ pub struct SegmentInfo {
 /// [`OpenError`] when it is not a buffer, is from a later version, or cannot be read at all.
 pub fn inspect(storage: &dyn Storage) -> Result<DirectoryInfo, OpenError> {
     let look = Look::open(storage)?;
+    let (letter_bytes, dead_letters) = dead_letters::usage(storage)?;
     let (marks, frontier) = (look.marks.as_ref(), look.frontier());
     let mut info = DirectoryInfo {
         relay_id: look.relay_id(),
@@ -89,9 +90,9 @@ pub fn inspect(storage: &dyn Storage) -> Result<DirectoryInfo, OpenError> {
         backlog: look.parked.alive(),
         oldest_ms: None,
         ends: marks.map(|marks| marks.ends).unwrap_or_default(),
-        bytes: allocated(storage)?,
+        bytes: allocated(storage)? + letter_bytes,
         quarantined: quarantine::usage(storage).entries,
-        dead_letters: dead_letters::usage(storage)?.1,
+        dead_letters,
         parked: look.parked.by_topic(),
         segments: Vec::new(),
         problems: problems(&look),
@@ -146,6 +147,7 @@ fn problems(look: &Look) -> Vec<String> {
     problems
 }
 
+/// Bytes allocated, but for those of dead letters.
 fn allocated(storage: &dyn Storage) -> Result<u64, OpenError> {
     let names = whole::names(storage, "")?;
     let files: u64 = names
@@ -154,5 +156,5 @@ fn allocated(storage: &dyn Storage) -> Result<u64, OpenError> {
         .filter_map(|name| storage.open(name, OpenMode::Read).and_then(|file| file.allocated_bytes()).ok())
         .sum();
     let parked: u64 = parked::names(storage)?.iter().map(|name| whole::allocated(storage, name)).sum();
-    Ok(files + quarantine::usage(storage).bytes() + dead_letters::usage(storage)?.0 + parked)
+    Ok(files + quarantine::usage(storage).bytes() + parked)
 }

@@ -40,31 +40,41 @@ pub(crate) fn write(storage: &dyn Storage, folder: &str, name: &str, bytes: &[u8
     let fail = |action| move |source| Failed::new(storage, action, folder, source);
     storage.create_dir(folder).map_err(fail("create"))?;
     write_new(storage, folder, bytes).map_err(fail("write into"))?;
-    storage.rename(&format!("{folder}/{NEW_NAME}"), name).map_err(fail("rename in"))?;
+    storage.rename(&unfinished(folder), name).map_err(fail("rename in"))?;
     // The folder itself is new at the first one.
     storage.sync_dir("").and_then(|()| storage.sync_dir(folder)).map_err(fail("sync"))
 }
 
 fn write_new(storage: &dyn Storage, folder: &str, bytes: &[u8]) -> io::Result<()> {
     // What a failed attempt left may be longer.
-    remove_unfinished(storage, folder, &storage.list(folder)?)?;
-    let file = storage.open(&format!("{folder}/{NEW_NAME}"), OpenMode::Create)?;
+    remove_if_there(storage, &unfinished(folder))?;
+    let file = storage.open(&unfinished(folder), OpenMode::Create)?;
     write_full(&*file, bytes, 0)?;
     file.sync_data()
 }
 
-/// Removes what was being written when somebody stopped; `names` are those in the folder.
-pub(crate) fn remove_unfinished(storage: &dyn Storage, folder: &str, names: &[String]) -> io::Result<()> {
-    if names.iter().any(|name| name == NEW_NAME) { storage.remove(&format!("{folder}/{NEW_NAME}")) } else { Ok(()) }
+fn unfinished(folder: &str) -> String {
+    format!("{folder}/{NEW_NAME}")
+}
+
+/// One that is gone already is fine.
+fn remove_if_there(storage: &dyn Storage, name: &str) -> io::Result<()> {
+    match storage.remove(name) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
+
+/// Removes what was being written when somebody stopped.
+pub(crate) fn remove_unfinished(storage: &dyn Storage, folder: &str) -> Result<(), Failed> {
+    let removed = remove_if_there(storage, &unfinished(folder));
+    removed.map_err(|source| Failed::new(storage, "remove what is unfinished in", folder, source))
 }
 
 /// Removes files for good. One that is gone already is fine.
 pub(crate) fn remove<N: AsRef<str>>(storage: &dyn Storage, folder: &str, names: &[N]) -> Result<(), Failed> {
     for name in names.iter().map(AsRef::as_ref) {
-        match storage.remove(name) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(Failed::new(storage, "remove", name, error)),
-            _ => {}
-        }
+        remove_if_there(storage, name).map_err(|source| Failed::new(storage, "remove", name, source))?;
     }
     let synced = if names.is_empty() { Ok(()) } else { storage.sync_dir(folder) };
     synced.map_err(|source| Failed::new(storage, "sync", folder, source))

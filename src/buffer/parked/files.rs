@@ -130,8 +130,7 @@ pub(super) fn write(storage: &dyn Storage, name: &str, bytes: &[u8]) -> Result<(
 
 /// Removes what was being written when somebody stopped.
 pub(super) fn remove_unfinished(storage: &dyn Storage) -> Result<(), Failed> {
-    let removed = whole::remove_unfinished(storage, PARKED_DIR, &whole::names(storage, PARKED_DIR)?);
-    removed.map_err(|source| Failed::new(storage, "remove what is unfinished in", PARKED_DIR, source))
+    whole::remove_unfinished(storage, PARKED_DIR)
 }
 
 /// Removes files for good. One that is gone already is fine.
