@@ -6,6 +6,7 @@ use rdkafka::{
     ClientConfig,
     admin::{AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication},
     client::DefaultClientContext,
+    error::{KafkaResult, RDKafkaErrorCode},
     metadata::{Metadata, MetadataBroker},
 };
 use tempfile::TempDir;
@@ -82,9 +83,10 @@ impl Kafka {
         let topic = settings.iter().fold(NewTopic::new(name, count, replicas), |topic, (key, value)| topic.set(key, value));
         let admin = admin(&self.bootstrap());
         let options = AdminOptions::new().operation_timeout(Some(READY));
-        let created = block_on(admin.create_topics([&topic], &options));
-        match created.as_deref() {
-            Ok([Ok(_)]) => {}
+        let (created, attempts) = answered(&format!("create topic {name}"), || block_on(admin.create_topics([&topic], &options)));
+        match created.as_slice() {
+            [Ok(_)] => {}
+            [Err((_, RDKafkaErrorCode::TopicAlreadyExists))] if attempts > 1 => {}
             other => panic!("cannot create topic {name}: {other:?}"),
         }
         wait::until_ok(&format!("topic {name}"), READY, || {
@@ -106,9 +108,10 @@ impl Kafka {
     #[track_caller]
     pub fn set_topic(&self, name: &str, settings: &[(&str, &str)]) {
         let config = settings.iter().fold(AlterConfig::new(ResourceSpecifier::Topic(name)), |config, (key, value)| config.set(key, value));
-        let altered = block_on(admin(&self.bootstrap()).alter_configs([&config], &AdminOptions::new()));
-        match altered.as_deref() {
-            Ok([Ok(_)]) => {}
+        let admin = admin(&self.bootstrap());
+        let (altered, _) = answered(&format!("set topic {name}"), || block_on(admin.alter_configs([&config], &AdminOptions::new())));
+        match altered.as_slice() {
+            [Ok(_)] => {}
             other => panic!("cannot set {settings:?} on topic {name}: {other:?}"),
         }
     }
@@ -117,9 +120,10 @@ impl Kafka {
     #[track_caller]
     pub fn delete_topic(&self, name: &str) {
         let admin = admin(&self.bootstrap());
-        let deleted = block_on(admin.delete_topics(&[name], &AdminOptions::new()));
-        match deleted.as_deref() {
-            Ok([Ok(_)]) => {}
+        let (deleted, attempts) = answered(&format!("delete topic {name}"), || block_on(admin.delete_topics(&[name], &AdminOptions::new())));
+        match deleted.as_slice() {
+            [Ok(_)] => {}
+            [Err((_, RDKafkaErrorCode::UnknownTopicOrPartition))] if attempts > 1 => {}
             other => panic!("cannot delete topic {name}: {other:?}"),
         }
     }
@@ -144,7 +148,7 @@ impl Kafka {
     /// Starts broker `index` again at its address and with its data, and waits until it serves.
     pub fn start_broker(&self, index: usize) {
         self.brokers[index].spawn();
-        self.wait_for_broker(index);
+        self.wait_for_broker(index, 1);
     }
 
     /// Starts every broker that does not run, and waits until all serve.
@@ -153,7 +157,7 @@ impl Kafka {
             broker.spawn();
         }
         for index in 0..self.brokers.len() {
-            self.wait_for_broker(index);
+            self.wait_for_broker(index, self.brokers.len());
         }
     }
 
@@ -182,14 +186,15 @@ impl Kafka {
         })
     }
 
-    /// Until the broker itself answers and knows itself to be part of the cluster.
-    fn wait_for_broker(&self, index: usize) {
+    /// Until the broker itself answers, and knows itself to be part of the cluster and `known` brokers in it.
+    fn wait_for_broker(&self, index: usize, known: usize) {
         let broker = &self.brokers[index];
         let admin = admin(&broker.address);
         let up = wait::try_until(READY, || {
             let metadata = metadata(&admin, None)?;
             let ids: Vec<_> = metadata.brokers().iter().map(MetadataBroker::id).collect();
-            if ids.iter().any(|id| usize::try_from(*id) == Ok(broker.id)) { Ok(()) } else { Err(format!("brokers {ids:?} in the cluster")) }
+            let complete = ids.len() >= known && ids.iter().any(|id| usize::try_from(*id) == Ok(broker.id));
+            if complete { Ok(()) } else { Err(format!("brokers {ids:?} in the cluster")) }
         });
         if let Err(seen) = up {
             panic!("Kafka is not up after {READY:?}; last seen: {seen}; {}", broker.state());
@@ -217,6 +222,18 @@ fn admin(bootstrap: &str) -> AdminClient<DefaultClientContext> {
 
 fn metadata(admin: &AdminClient<DefaultClientContext>, topic: Option<&str>) -> Result<Metadata, String> {
     admin.inner().fetch_metadata(topic, ASK).map_err(|e| e.to_string())
+}
+
+/// What the cluster says to a request, and which attempt that was. One that could not be answered is made again: a client drops its
+/// connection to a broker that some other broker does not know yet or any more, and what was on its way there with it. So what a later
+/// attempt finds done already may be the work of an earlier one.
+#[track_caller]
+fn answered<T>(what: &str, mut ask: impl FnMut() -> KafkaResult<T>) -> (T, usize) {
+    let mut attempts = 0;
+    wait::until_ok(what, READY, || {
+        attempts += 1;
+        ask().map(|answer| (answer, attempts))
+    })
 }
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {
