@@ -103,7 +103,7 @@ impl Keeper {
         if stop {
             // What was parked and is in Kafka must not be sent again after a stop in good order.
             for _ in 0..LAST_CURSORS {
-                if self.shared.parked.bytes() == 0 {
+                if !self.shared.parked.has_files() {
                     break;
                 }
                 self.write_cursor(self.shared.cursor_marks(false));

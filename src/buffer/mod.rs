@@ -30,6 +30,7 @@ mod known;
 #[cfg(test)]
 mod life;
 pub mod log;
+mod mark_book;
 #[cfg(test)]
 mod memory;
 pub mod offline;

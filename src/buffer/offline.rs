@@ -13,11 +13,12 @@ use super::log::quarantine::{self, Note};
 use super::log::recovery::{self, Recovered, io_error};
 use super::log::segment::Segment;
 use super::log::storage::Storage;
+use super::mark_book::MarkBook;
 use super::open::{marks_of, take_lock};
 use super::parked::{self, Unread};
 use super::purge::{PurgeError, Purged, Selection, select};
-use super::shared::MarkBook;
 use super::verify::{Severity, check};
+use super::watermark::events_in;
 use serde::Serialize;
 use std::fmt;
 use std::sync::Arc;
@@ -107,7 +108,7 @@ pub fn purge(storage: &dyn Storage, keyring: &Keyring, selection: &Selection) ->
         held.write_cursor()?;
         cuts.make(storage, keyring, held.recovered.marks.relay_id)?;
     }
-    Ok(selected.summary(purged).and(&parked))
+    Ok(selected.summary(events_in(&purged)).and(&parked))
 }
 
 /// Removes the dead letters of a selection for good, or says what that would do.
@@ -142,7 +143,7 @@ impl<'a> Held<'a> {
         // Without keys: the books need none.
         let opener = parked::Opener { keyring: None, key_file: None, dead: &survey.seqs, frontier: recovered.marks.frontier };
         let parked = parked::survey(storage, &opener)?;
-        let marks = marks_of(&recovered, &survey, &parked);
+        let (marks, _) = marks_of(&recovered, &survey, &parked);
         Ok(Self { storage, recovered, marks, parked, _lock: lock })
     }
 

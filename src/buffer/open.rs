@@ -14,11 +14,12 @@ use super::log::cursor::{Cursor, Marks};
 use super::log::recovery::{self, Recovered, io_error};
 use super::log::segment::{number_in, spare_name};
 use super::log::storage::{OpenMode, Storage, Volume};
+use super::mark_book::MarkBook;
 use super::parked::{self, ParkedLine};
 use super::purge::Purger;
 use super::rates::Rates;
 use super::reader::Reader;
-use super::shared::{MarkBook, Meters, Queue, Segments, Shared, lock};
+use super::shared::{Meters, Queue, Segments, Shared, lock};
 use super::watermark::Watermark;
 use crate::config::{BufferConfig, read_secret_file};
 use crate::event::Seq;
@@ -98,12 +99,12 @@ impl Buffer {
         let recovered = recovery::recover(&*storage, plan.quarantine_bytes)?;
         check_keys(config, &*storage, &keyring, &recovered)?;
         let (letters, parked) = survey(config, &*storage, &keyring, &recovered)?;
-        let Restored { window, journal } = dedup::restore(&*storage, &keyring, &recovered, window_limit)?;
+        let (marks, lost) = marks_of(&recovered, &letters, &parked);
+        let Restored { window, journal } = dedup::restore(&*storage, &keyring, &recovered, (marks.durable, &lost), window_limit)?;
         let spares = keep_fitting(&*storage, &recovered.spares, &plan);
         let cursor = Cursor::open(&*storage, recovered.generation).map_err(|source| io_error(&*storage, "open", "cursor", source))?;
         storage.sync_dir("").map_err(|source| io_error(&*storage, "sync", "", source))?;
 
-        let marks = marks_of(&recovered, &letters, &parked);
         let next_seq = marks.durable + 1;
         report(&recovered, marks.ends.lost.saturating_sub(recovered.marks.ends.lost));
         let written = recovered.marks.clone();
@@ -302,8 +303,9 @@ fn as_spare(storage: &dyn Storage, name: &str) -> String {
     }
 }
 
-/// The books to go on with. A dead letter counts as one, even where the cursor is older than it.
-pub(super) fn marks_of(recovered: &Recovered, survey: &Survey, parked: &parked::Survey) -> MarkBook {
+/// The books to go on with, and what was found lost just now, as ascending, inclusive ranges. A dead letter counts as one, even where the
+/// cursor is older than it.
+pub(super) fn marks_of(recovered: &Recovered, survey: &Survey, parked: &parked::Survey) -> (MarkBook, Vec<(u64, u64)>) {
     let marks = &recovered.marks;
     let mut watermark = Watermark::restore(marks.frontier, &marks.ended_above, &marks.lost_above);
     let mut ends = marks.ends;
@@ -313,7 +315,10 @@ pub(super) fn marks_of(recovered: &Recovered, survey: &Survey, parked: &parked::
     let durable = survey.seqs.last().copied().unwrap_or(0).max(parked.last()).max(recovered.next_seq - 1);
     parked.take_out_of(&mut watermark);
     let unknown = (recovered.next_seq <= durable).then_some((recovered.next_seq, durable));
+    let mut lost = Vec::new();
     for (from, to) in recovered.report.lost.iter().copied().chain(unknown) {
+        // Not what is at its end, or parked.
+        lost.extend(watermark.open_in(from, to));
         let events = watermark.lose(from, to);
         if events > 0 {
             tracing::error!(from, to, events, "events are lost");
@@ -324,7 +329,7 @@ pub(super) fn marks_of(recovered: &Recovered, survey: &Survey, parked: &parked::
     let settled = parked::settle(ends, ended, parked.alive(), parked.dead());
     told(&settled);
     let partitions = marks.partitions.iter().map(|mark| ((Arc::from(mark.topic.as_str()), mark.partition), (mark.seq, mark.offset)));
-    MarkBook {
+    let books = MarkBook {
         durable,
         backlog: durable.saturating_sub(watermark.frontier()).saturating_sub(watermark.ended_above()),
         watermark,
@@ -336,7 +341,8 @@ pub(super) fn marks_of(recovered: &Recovered, survey: &Survey, parked: &parked::
         reader_sleeps: false,
         woken: false,
         in_doubt: false,
-    }
+    };
+    (books, lost)
 }
 
 /// What opening changed in the books of parked events.

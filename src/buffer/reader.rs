@@ -10,8 +10,9 @@ use super::log::frame::{FrameHeader, Kind};
 use super::log::quarantine::{self, Note};
 use super::log::scan::{Found, Scanner};
 use super::log::segment::{DATA_START, Segment};
-use super::shared::{MarkBook, Position, Shared, lock};
-use super::watermark::MAX_SPAN;
+use super::mark_book::MarkBook;
+use super::shared::{Position, Shared, lock};
+use super::watermark::{MAX_SPAN, events_in};
 use crate::event::{Place, Seq};
 use crate::sync::{MutexGuard, Ordering};
 use bytes::Bytes;
@@ -221,20 +222,14 @@ impl Reader {
     /// [`DeadLetterError`]; the event is still waiting then.
     pub fn dead_letter(&mut self, letter: &DeadLetter) -> Result<(), DeadLetterError> {
         let shared = Arc::clone(&self.shared);
-        let added = shared.dead_letters.add(letter);
-        // Whoever mends an event whose letter had to make room may send it again under its id.
-        for gone in shared.dead_letters.take_gone() {
-            lock(&shared.window).forget(gone, gone);
-        }
-        added?;
+        shared.add_dead_letter(letter)?;
         let mut marks = lock(&shared.marks);
         let fresh = u64::from(marks.watermark.ack(letter.seq));
         marks.ends.dead_lettered += fresh;
         // It may never have been leased in this life.
         self.fresh_from = self.fresh_from.max(letter.seq + 1);
         self.note_ends(marks, fresh);
-        shared.acks.history().dead(Seq(letter.seq), letter.cause.reason.as_str(), letter.cause.dead_ms);
-        shared.acks.given_up(Seq(letter.seq), Seq(letter.seq));
+        shared.acks.dead(Seq(letter.seq), letter.cause.reason.as_str(), letter.cause.dead_ms);
         Ok(())
     }
 
@@ -418,21 +413,11 @@ impl Reader {
 
     /// Reports everything from the next seq up to `to` lost.
     fn lose(&mut self, to: u64) {
-        let lost = {
-            let mut marks = lock(&self.shared.marks);
-            let lost = marks.watermark.lose(self.next_seq, to);
-            marks.ends.lost += lost;
-            marks.backlog = marks.backlog.saturating_sub(lost);
-            lost
-        };
+        let ranges = lock(&self.shared.marks).lose(self.next_seq, to);
+        let lost = events_in(&ranges);
         if lost > 0 {
-            // A client that sends them once more has them stored.
-            lock(&self.shared.window).forget(self.next_seq, to);
-            self.shared.acks.history().lost(Seq(self.next_seq), Seq(to));
-            tracing::error!(from = self.next_seq, to, "events are lost");
-            if self.shared.acks.any() {
-                self.shared.acks.given_up(Seq(self.next_seq), Seq(to));
-            }
+            self.shared.told_lost(&ranges);
+            tracing::error!(from = self.next_seq, to, events = lost, "events are lost");
         }
         self.next_seq = to + 1;
         self.shared.after_end(lost);

@@ -37,6 +37,11 @@ pub(crate) struct Above {
     pub(crate) forgotten_lost: u64,
 }
 
+/// How many events inclusive ranges have.
+pub(crate) fn events_in(ranges: &[(u64, u64)]) -> u64 {
+    ranges.iter().map(|(from, to)| to - from + 1).sum()
+}
+
 impl Watermark {
     /// Continues from a cursor's marks.
     pub(crate) fn restore(frontier: u64, ended_above: &[u64], lost_above: &[(u64, u64)]) -> Self {
@@ -81,6 +86,26 @@ impl Watermark {
         let cut = self.lost.iter().map(|&(a, b)| (a.max(from), b.min(to))).filter(|(a, b)| a <= b);
         let lost: u64 = cut.map(|(a, b)| b - a + 1 - self.bits_in(a, b)).sum();
         below + lost + if from <= to { self.bits_in(from, to) } else { 0 }
+    }
+
+    /// What of an inclusive range is not at its end, as ascending, inclusive ranges: at most one more than half of the span, and one for each
+    /// range that was lost.
+    pub(crate) fn open_in(&self, from: u64, to: u64) -> Vec<(u64, u64)> {
+        let bits_end = self.base + self.words.len() as u64 * 64;
+        let (mut open, mut seq) = (Vec::new(), from.max(self.frontier + 1));
+        while seq <= to {
+            let lost_to = self.lost.iter().find(|&&(a, b)| (a..=b).contains(&seq)).map(|&(_, b)| b);
+            if lost_to.is_some() || self.bit(seq) {
+                seq = lost_to.unwrap_or(seq) + 1;
+                continue;
+            }
+            let next_lost = self.lost.iter().map(|&(a, _)| a).filter(|a| *a > seq).min();
+            let end = next_lost.map_or(to, |a| to.min(a - 1));
+            let last = (seq..end.min(bits_end)).find(|seq| self.bit(seq + 1)).unwrap_or(end);
+            open.push((seq, last));
+            seq = last + 1;
+        }
+        open
     }
 
     /// Whether a seq is at its end.
@@ -258,6 +283,8 @@ mod tests {
                 prop_assert_eq!(mark.ended_above(), ended.iter().filter(|seq| **seq > frontier).count() as u64);
                 let (from, to) = (seq.saturating_sub(7), seq + 2 * len);
                 prop_assert_eq!(mark.ended_in(from.max(1), to), ended.range(from.max(1)..=to).count() as u64, "{}..={}", from, to);
+                let open: Vec<u64> = mark.open_in(from, to).into_iter().flat_map(|(from, to)| from..=to).collect();
+                prop_assert_eq!(open, (from.max(1)..=to).filter(|seq| !ended.contains(seq)).collect::<Vec<_>>());
                 for seq in 1..400 {
                     prop_assert_eq!(mark.ended(seq), ended.contains(&seq), "seq {}", seq);
                 }

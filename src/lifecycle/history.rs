@@ -257,20 +257,20 @@ impl History {
         self.tell();
     }
 
-    /// An operator gave up what is still on its way of an inclusive range.
-    pub fn purged(&self, from: Seq, to: Seq) {
-        self.give_up(from, to, State::Purged);
+    /// An operator gave up what is still on its way of inclusive ranges.
+    pub fn purged(&self, ranges: &[(u64, u64)]) {
+        self.give_up(ranges, State::Purged);
     }
 
-    /// What is still on its way of an inclusive range is lost.
-    pub fn lost(&self, from: Seq, to: Seq) {
-        self.give_up(from, to, State::Lost);
+    /// What is still on its way of inclusive ranges is lost.
+    pub fn lost(&self, ranges: &[(u64, u64)]) {
+        self.give_up(ranges, State::Lost);
     }
 
-    fn give_up(&self, from: Seq, to: Seq, state: State) {
+    fn give_up(&self, ranges: &[(u64, u64)], state: State) {
         let mut ring = self.ring();
-        let (first, len) = (ring.first, ring.slots.len() as u64);
-        for seq in from.0.max(first)..(to.0 + 1).min(first + len) {
+        let (first, next) = (ring.first, ring.first + ring.slots.len() as u64);
+        for seq in ranges.iter().flat_map(|&(from, to)| from.max(first)..to.saturating_add(1).min(next)) {
             if let Some(slot) = ring.slot(Seq(seq)).filter(|slot| slot.state == State::Buffered) {
                 slot.state = state;
             }

@@ -63,8 +63,8 @@ fn after_a_restart() {
 fn given_up() {
     let history = stored(10, 4);
     history.acked([(Seq(2), &place(7))].into_iter(), 1250);
-    history.purged(Seq(1), Seq(3));
-    history.lost(Seq(4), Seq(400));
+    history.purged(&[(1, 3)]);
+    history.lost(&[(4, 400)]);
     assert_eq!(stage(&history, 1), Some(Stage::Purged));
     assert!(matches!(stage(&history, 2), Some(Stage::Acked { .. })));
     assert_eq!(stage(&history, 4), Some(Stage::Lost));
@@ -86,7 +86,7 @@ async fn receipts_of_repeats() {
     };
     let (receipts, ()) = tokio::join!(history.receipts(&[Seq(2), Seq(1)]), waited);
     assert_eq!(receipts, Some(vec![Receipt { seq: Seq(2), place: second.clone() }, Receipt { seq: Seq(1), place: first }]));
-    let given_up = async { history.purged(Seq(4), Seq(4)) };
+    let given_up = async { history.purged(&[(4, 4)]) };
     let (receipts, ()) = tokio::join!(history.receipts(&[Seq(4)]), given_up);
     assert_eq!(receipts, None);
     assert_eq!(history.receipts(&[Seq(100)]).await, None);

@@ -61,11 +61,34 @@ impl AckWaiters {
         self.waiting.load(Ordering::Acquire) > 0
     }
 
-    /// Tells that an operator gave up the events of an inclusive range: whoever waits for one of them need not wait any longer.
-    pub fn given_up(&self, from: Seq, to: Seq) {
-        self.history.purged(from, to);
+    /// Tells that an operator gave up the events of ascending, inclusive ranges.
+    pub fn purged(&self, ranges: &[(u64, u64)]) {
+        self.history.purged(ranges);
+        self.let_go(ranges);
+    }
+
+    /// Tells that the events of ascending, inclusive ranges rotted on disk.
+    pub fn lost(&self, ranges: &[(u64, u64)]) {
+        self.history.lost(ranges);
+        self.let_go(ranges);
+    }
+
+    /// Tells that Kafka will never take an event, why, and since when (Unix milliseconds).
+    pub fn dead(&self, seq: Seq, reason: &str, at_ms: u64) {
+        self.history.dead(seq, reason, at_ms);
+        self.let_go(&[(seq.0, seq.0)]);
+    }
+
+    /// Whoever waits for one of these need not wait any longer.
+    fn let_go(&self, ranges: &[(u64, u64)]) {
+        if !self.any() {
+            return;
+        }
         let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
-        pending.retain(|first, entry| *first > to.0 || first + entry.count as u64 <= from.0);
+        pending.retain(|first, entry| {
+            let next = ranges.partition_point(|(_, to)| to < first);
+            ranges.get(next).is_none_or(|(from, _)| *from >= first + entry.count as u64)
+        });
         self.waiting.store(pending.len() as u64, Ordering::Release);
     }
 
@@ -93,7 +116,7 @@ impl AckWaiters {
 mod tests {
     use super::*;
 
-    // Goal: nobody waits for Kafka's word about an event that an operator has purged, and nothing remembers the request for ever.
+    // Goal: nobody waits for Kafka's word about an event that an operator has purged, that is lost, or that Kafka will never take, and nothing remembers the request for ever.
     #[test]
     fn nobody_waits_for_what_was_given_up() {
         let waiters = AckWaiters::default();
@@ -103,12 +126,17 @@ mod tests {
             waiters.register(Seq(first), 3, reply);
             requests.push(waiter);
         }
-        waiters.given_up(Seq(3), Seq(3));
-        waiters.given_up(Seq(8), Seq(100));
+        waiters.purged(&[(3, 3), (8, 100)]);
         let over = requests.iter_mut().map(|waiter| waiter.try_recv() == Err(oneshot::error::TryRecvError::Closed)).collect::<Vec<_>>();
         assert_eq!(over, [true, false, true]);
         assert!(waiters.any());
-        waiters.given_up(Seq(1), Seq(100));
+        waiters.dead(Seq(5), "too_large", 1000);
+        assert!(!waiters.any());
+        let (reply, mut waiter) = oneshot::channel();
+        waiters.register(Seq(10), 3, reply);
+        waiters.lost(&[(1, 9), (13, 100)]);
+        assert_eq!(waiter.try_recv(), Err(oneshot::error::TryRecvError::Empty));
+        waiters.lost(&[(1, 9), (12, 12), (14, 20)]);
         assert!(!waiters.any());
     }
 }

@@ -44,8 +44,14 @@ impl Table {
     }
 }
 
-/// Brings the window back, before any file of `recovered` is written over.
-pub(crate) fn restore(storage: &dyn Storage, keyring: &Keyring, recovered: &Recovered, limit: u64) -> Result<Restored, OpenError> {
+/// Brings the window back, before any file of `recovered` is written over: up to the `durable` event, without those that are `lost`.
+pub(crate) fn restore(
+    storage: &dyn Storage,
+    keyring: &Keyring,
+    recovered: &Recovered,
+    (durable, lost): (u64, &[(u64, u64)]),
+    limit: u64,
+) -> Result<Restored, OpenError> {
     drop(storage.remove(NEW_NAME));
     if limit == 0 {
         // What it says would be wrong once seqs go on without it.
@@ -55,11 +61,10 @@ pub(crate) fn restore(storage: &dyn Storage, keyring: &Keyring, recovered: &Reco
     let fail = |source| io_error(storage, "open", JOURNAL_NAME, source);
     let relay_id = &recovered.marks.relay_id;
     let loaded = journal::load(storage, keyring, relay_id).map_err(fail)?;
-    let durable = recovered.next_seq - 1;
     let first = (durable + 1).saturating_sub(limit).max(1);
     let mut table = Table { first, entries: (first..=durable).map(|seq| loaded.entry(seq)).collect() };
     let read = read_missing(storage, keyring, recovered, &mut table);
-    for &(from, to) in &recovered.report.lost {
+    for &(from, to) in lost {
         for seq in from.max(first)..=to.min(durable) {
             table.entry(seq).map(std::mem::take);
         }

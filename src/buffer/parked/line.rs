@@ -197,11 +197,7 @@ impl ParkedLine {
         let (events, from, to) = (given_up.alive, given_up.first, given_up.last);
         tracing::error!(file = file.name, what, %topic, events, from, to, "parked events are damaged: set aside, and lost");
         shared.meters.quarantined.add(1);
-        for (from, to) in runs(&seqs) {
-            lock(&shared.window).forget(from, to);
-            shared.acks.history().lost(Seq(from), Seq(to));
-            shared.acks.given_up(Seq(from), Seq(to));
-        }
+        shared.told_lost(&runs(&seqs));
         self.pass();
         shared.after_end(events);
         Ok(())
@@ -291,10 +287,9 @@ impl ParkedLine {
     /// [`DeadLetterError`]; the event is still waiting then.
     pub fn dead_letter(&mut self, letter: &DeadLetter) -> Result<(), DeadLetterError> {
         let shared = Arc::clone(&self.shared);
-        shared.dead_letters.add(letter)?;
+        shared.add_dead_letter(letter)?;
         let _ = self.end(&[Seq(letter.seq)], |ends| &mut ends.dead_lettered);
-        shared.acks.history().dead(Seq(letter.seq), letter.cause.reason.as_str(), letter.cause.dead_ms);
-        shared.acks.given_up(Seq(letter.seq), Seq(letter.seq));
+        shared.acks.dead(Seq(letter.seq), letter.cause.reason.as_str(), letter.cause.dead_ms);
         Ok(())
     }
 

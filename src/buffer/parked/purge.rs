@@ -15,7 +15,7 @@ use super::index::knows;
 use super::line::runs;
 use super::survey::{Survey, Surveyed};
 use super::{ParkError, ParkedEvent};
-use crate::event::{Records, Seq};
+use crate::event::Records;
 use crate::lifecycle::Ends;
 use std::collections::BTreeSet;
 
@@ -155,9 +155,7 @@ impl Shared {
             let fresh = self.give_up_parked((number, &name, edition), &chosen, dry_run);
             purged = purged.and(&Purged::of(&fresh));
             if !dry_run {
-                for (from, to) in runs(&fresh) {
-                    self.acks.given_up(Seq(from), Seq(to));
-                }
+                self.acks.purged(&runs(&fresh));
                 self.after_end(fresh.len() as u64);
             }
         }

@@ -1,8 +1,8 @@
 //! A purge of the buffer that this process has open, beside its committer, its reader and its keeper.
 
 use super::super::shared::{Shared, lock};
+use super::super::watermark::events_in;
 use super::{PurgeError, Purged, Selected, Selection, select_log};
-use crate::event::Seq;
 use crate::sync::Ordering;
 use std::sync::Arc;
 
@@ -22,19 +22,18 @@ impl Purger {
     /// # Errors
     /// As [`Purger::purge`], but for the durability.
     pub fn plan(&self, selection: &Selection) -> Result<Purged, PurgeError> {
-        let (selected, events) = self.select(selection)?;
+        let selected = self.select(selection)?;
+        // By the marks of this moment: the cursor that was read may be a little behind them.
+        let mut trial = lock(&self.shared.marks).watermark.clone();
+        let events = trial.give_up(&selected.ranges).ok_or_else(|| selected.too_scattered(&trial))?;
         Ok(selected.summary(events).and(&self.shared.purge_parked(selection, true)?))
     }
 
-    /// What a selection holds of the log, and how many of those are not at their end by the marks of this moment: the cursor that was read may be a little
-    /// behind them.
-    fn select(&self, selection: &Selection) -> Result<(Selected, u64), PurgeError> {
+    /// What a selection holds of the log.
+    fn select(&self, selection: &Selection) -> Result<Selected, PurgeError> {
         // What is looked at are the files: they have to say what is booked.
         self.shared.parked.mend_before_looking()?;
-        let selected = select_log(&*self.shared.storage, &self.shared.keyring, selection)?;
-        let mut trial = lock(&self.shared.marks).watermark.clone();
-        let events = trial.give_up(&selected.ranges).ok_or_else(|| selected.too_scattered(&trial))?;
-        Ok((selected, events))
+        select_log(&*self.shared.storage, &self.shared.keyring, selection)
     }
 
     /// Gives up the events of a selection; returns once a restart cannot bring them back. Blocks.
@@ -65,29 +64,38 @@ impl Purger {
     /// # Errors
     /// As [`Purger::purge`], but for the durability.
     pub fn begin(&self, selection: &Selection) -> Result<(Purged, u64), PurgeError> {
-        let (selected, _) = self.select(selection)?;
-        let parked = self.shared.purge_parked(selection, false)?;
-        if selected.events == 0 {
-            self.shared.poke_keeper();
-            let in_all = if parked.events > 0 { lock(&self.shared.marks).ends.purged } else { 0 };
-            return Ok((parked, in_all));
-        }
-        let (purged, in_all) = self.give_up(&selected)?;
-        selected.ranges.iter().for_each(|&(from, to)| self.shared.acks.given_up(Seq(from), Seq(to)));
-        self.shared.after_end(purged);
+        let selected = self.select(selection)?;
+        let purged = self.give_up(&selected)?;
+        // What is parked comes second: an event that was parked since the log was read is found here, and what is refused above has changed nothing.
+        let parked = self.shared.purge_parked(selection, false);
         self.shared.poke_keeper();
-        self.shared.marks_changed.notify_one();
-        Ok((selected.summary(purged).and(&parked), in_all))
+        let purged = selected.summary(purged).and(&parked?);
+        let in_all = if purged.events > 0 { lock(&self.shared.marks).ends.purged } else { 0 };
+        Ok((purged, in_all))
     }
 
-    /// Returns how many events were given up, and how many ever.
-    fn give_up(&self, selected: &Selected) -> Result<(u64, u64), PurgeError> {
+    /// Gives up what is selected of the log; returns how many events that were.
+    fn give_up(&self, selected: &Selected) -> Result<u64, PurgeError> {
+        if selected.events == 0 {
+            return Ok(0);
+        }
+        let fresh = self.book(selected)?;
+        // Not of the selection's ranges: what was parked since, or is delivered, lies between.
+        self.shared.acks.purged(&fresh);
+        let purged = events_in(&fresh);
+        self.shared.after_end(purged);
+        self.shared.marks_changed.notify_one();
+        Ok(purged)
+    }
+
+    /// Returns which were not at their end before.
+    fn book(&self, selected: &Selected) -> Result<Vec<(u64, u64)>, PurgeError> {
         let mut marks = lock(&self.shared.marks);
-        let Some(purged) = marks.purge(&selected.ranges) else { return Err(selected.too_scattered(&marks.watermark)) };
+        let Some(fresh) = marks.purge(&selected.ranges) else { return Err(selected.too_scattered(&marks.watermark)) };
         // The reader waits for events that are there no more.
         marks.woken = true;
         let end = selected.ranges.last().map_or(0, |&(_, to)| to.min(marks.durable) + 1);
         let _ = self.shared.purged_below.fetch_max(end, Ordering::AcqRel);
-        Ok((purged, marks.ends.purged))
+        Ok(fresh)
     }
 }

@@ -1,35 +1,37 @@
 //! Repeats, step by step: of what is not synced yet, of what waits for room, and of what was there before a restart, encrypted or not.
 
 use super::*;
-use crate::buffer::{Appended, Committer, Keeper};
+use crate::buffer::{Appended, Committer, Keeper, ParkedLine};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
-type Append = Pin<Box<dyn Future<Output = Result<Appended, AppendError>>>>;
+pub(super) type Append = Pin<Box<dyn Future<Output = Result<Appended, AppendError>>>>;
 
-struct Stepped {
-    appender: Appender,
-    reader: Reader,
+pub(super) struct Stepped {
+    pub(super) appender: Appender,
+    pub(super) reader: Reader,
+    pub(super) purger: Purger,
+    pub(super) parked: ParkedLine,
     committer: Committer,
-    keeper: Keeper,
+    pub(super) keeper: Keeper,
 }
 
 impl Stepped {
-    fn open(config: &BufferConfig) -> Self {
+    pub(super) fn open(config: &BufferConfig) -> Self {
         let storage = Arc::new(DiskStorage::new(&config.dir));
         let buffer = Buffer::open(config, storage, Arc::new(AckWaiters::remembering(1000)), 0).unwrap();
-        let Buffer { appender, reader, committer, keeper, .. } = buffer;
-        Self { appender, reader, committer, keeper }
+        let Buffer { appender, reader, purger, parked, committer, keeper, .. } = buffer;
+        Self { appender, reader, purger, parked, committer, keeper }
     }
 
-    fn append(&self, values: &[&str]) -> Append {
+    pub(super) fn append(&self, values: &[&str]) -> Append {
         let appender = self.appender.clone();
         let options = AppendOptions { deadline: Instant::now() + Duration::from_secs(60), receipts: None };
         let batch = batch(&values.iter().map(|value| (*value).to_owned()).collect::<Vec<_>>());
         Box::pin(async move { appender.append(batch, options).await })
     }
 
-    fn commit(&mut self) {
+    pub(super) fn commit(&mut self) {
         assert!(self.committer.turn(false).is_continue());
     }
 
@@ -42,7 +44,7 @@ impl Stepped {
 }
 
 /// `(stored, first seq, repeats)`, when there is an answer.
-fn look(append: &mut Append) -> Option<(u32, u64, usize)> {
+pub(super) fn look(append: &mut Append) -> Option<(u32, u64, usize)> {
     match append.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(answer) => answer.map(|appended| Some((appended.count, appended.first_seq.0, appended.repeats.len()))).unwrap(),
         Poll::Pending => None,

@@ -120,7 +120,8 @@ impl Kafka {
     #[track_caller]
     pub fn delete_topic(&self, name: &str) {
         let admin = admin(&self.bootstrap());
-        let (deleted, attempts) = answered(&format!("delete topic {name}"), || block_on(admin.delete_topics(&[name], &AdminOptions::new())));
+        let (deleted, attempts) =
+            answered(&format!("delete topic {name}"), || block_on(admin.delete_topics(&[name], &AdminOptions::new())));
         match deleted.as_slice() {
             [Ok(_)] => {}
             [Err((_, RDKafkaErrorCode::UnknownTopicOrPartition))] if attempts > 1 => {}
