@@ -109,6 +109,9 @@ impl Keeper {
                 self.write_cursor(self.shared.cursor_marks(false));
                 self.keep_parked(now);
             }
+            if let Err(error) = self.shared.dead_letters.take_stray_back() {
+                tracing::warn!(%error, "a file is left that the next start takes for a dead letter");
+            }
             let marks = self.shared.cursor_marks(true);
             self.write_cursor(marks);
             let _ = self.keep_ids();

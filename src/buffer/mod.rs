@@ -20,6 +20,8 @@ mod copied;
 pub mod dead_letters;
 mod dedup;
 mod error;
+#[cfg(test)]
+mod failing;
 mod gather;
 mod gauges;
 #[cfg(test)]

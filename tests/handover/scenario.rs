@@ -1,22 +1,23 @@
 //! What the threads do in one run.
 
-use crate::buffer::{AppendError, AppendOptions, Appender, Buffer, Closer, Reader};
+use crate::buffer::{AppendError, AppendOptions, Appender, Buffer, Closer, ParkedEvent, ParkedLine, Reader};
 use crate::config::BufferConfig;
 use crate::event::{Batch, BatchBuilder, EventParts, Field, Place, Records, Seq};
 use crate::lifecycle::{AckWaiters, Heartbeats, Receipt};
 use crate::memory::Memory;
 use shuttle::thread::{self, JoinHandle};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// Every scenario by name.
-pub(crate) const ALL: [(&str, fn()); 6] = [
+pub(crate) const ALL: [(&str, fn()); 7] = [
     ("committer sleeps", the_committer_is_woken),
     ("reader sleeps", the_reader_is_woken),
     ("line for events", acks_let_the_next_in),
     ("line for segments", prepared_segments_let_the_next_in),
     ("closed meanwhile", closing_answers_everyone),
     ("waiting for Kafka", an_ack_finds_whoever_waits_for_it),
+    ("two lines", what_is_parked_comes_out_in_its_turn),
 ];
 
 /// Never reached: time stands still for the scenarios.
@@ -31,16 +32,20 @@ struct Running {
 }
 
 fn open(max_events: u64) -> (Running, Reader) {
-    let config =
-        BufferConfig { max_bytes: 1 << 20, segment_bytes: Some(1 << 16), min_free_bytes: 0, max_events, ..BufferConfig::default() };
+    let (running, reader, _) = open_with(BufferConfig { max_bytes: 1 << 20, max_events, ..BufferConfig::default() });
+    (running, reader)
+}
+
+fn open_with(config: BufferConfig) -> (Running, Reader, ParkedLine) {
+    let config = BufferConfig { segment_bytes: Some(1 << 16), min_free_bytes: 0, ..config };
     let acks = Arc::new(AckWaiters::default());
     let buffer = Buffer::open(&config, Memory::new(1), Arc::clone(&acks), 0).unwrap();
-    let Buffer { appender, reader, committer, keeper, closer, .. } = buffer;
+    let Buffer { appender, reader, parked, committer, keeper, closer, .. } = buffer;
     let beats = Heartbeats::default();
     let (commits, keeps) = (beats.register("commit"), beats.register("keep"));
     let committer = thread::spawn(move || committer.run(&commits));
     let keeper = thread::spawn(move || keeper.run(&keeps));
-    (Running { appender, acks, closer, committer, keeper }, reader)
+    (Running { appender, acks, closer, committer, keeper }, reader, parked)
 }
 
 impl Running {
@@ -175,4 +180,57 @@ fn closing_answers_everyone() {
         read += u64::from(frame.count);
     }
     assert_eq!(read, stored);
+}
+
+/// A topic is parked while its events come, and released as often as nothing of it is parked: whichever line sends an event, they are sent in order, and
+/// none is left behind.
+fn what_is_parked_comes_out_in_its_turn() {
+    const EVENTS: u64 = 8;
+    let (running, mut reader, mut parked) =
+        open_with(BufferConfig { max_bytes: 2 << 20, parked_bytes: Some(1 << 18), ..BufferConfig::default() });
+    reader.parking("t");
+    assert!(reader.park_topic("t"));
+    let sent = Arc::new(Mutex::new(Vec::new()));
+    let (of_log, of_parked, waker) = (Arc::clone(&sent), Arc::clone(&sent), parked.waker());
+    let log = thread::spawn(move || {
+        let mut next = 1;
+        while next <= EVENTS {
+            let Some(frame) = reader.next_frame().unwrap() else {
+                reader.wait(NEVER);
+                continue;
+            };
+            assert_eq!(frame.first_seq, Seq(next), "in order");
+            if reader.is_parked("t") {
+                reader.park("t", &[ParkedEvent { seq: next, accepted_ms: frame.accepted_ms, record: frame.payload }]).unwrap();
+            } else {
+                of_log.lock().unwrap().push(next);
+                assert_eq!(reader.ack(&[frame.first_seq]), 1);
+            }
+            next += 1;
+        }
+        waker.wake();
+    });
+    let line = thread::spawn(move || {
+        let all_sent = || of_parked.lock().unwrap().len() as u64 == EVENTS;
+        while !all_sent() {
+            for topic in parked.topics() {
+                parked.turn_to(&topic);
+                while let Some(frame) = parked.next_frame().unwrap() {
+                    let seqs: Vec<u64> = (0..u64::from(frame.count)).map(|n| frame.first_seq.0 + n).collect();
+                    of_parked.lock().unwrap().extend(&seqs);
+                    let _ = parked.ack(&seqs.into_iter().map(Seq).collect::<Vec<_>>());
+                }
+                let _ = parked.release();
+            }
+            if !all_sent() {
+                parked.wait(NEVER);
+            }
+        }
+    });
+    let writers = [running.writer(4, 10), running.writer(4, 10)];
+    assert_eq!(writers.map(|writer| writer.join().unwrap()), [4, 4]);
+    log.join().unwrap();
+    line.join().unwrap();
+    assert_eq!(*sent.lock().unwrap(), (1..=EVENTS).collect::<Vec<_>>());
+    running.close();
 }

@@ -14,6 +14,8 @@ pub(super) struct Index {
     gave_way: u64,
     /// Those that had to make room, until somebody asks.
     gone: Vec<u64>,
+    /// An event that is no letter, although a file of its name may be there.
+    pub(super) stray: Option<u64>,
     /// Letters are copied to a topic: those that are there give way to newer ones.
     copying: bool,
 }

@@ -101,12 +101,28 @@ impl Store {
         if self.holds(letter.seq) {
             return Ok(());
         }
+        self.take_stray_back()?;
         let file = format::encode(letter, &self.keyring, self.relay_id, random_bytes(&*self.storage));
         self.make_room((file.len() as u64).next_multiple_of(BLOCK))?;
         let name = name_of(letter.seq);
-        whole::write(&*self.storage, DEAD_LETTERS_DIR, &name, &file)?;
+        if let Err(error) = whole::write(&*self.storage, DEAD_LETTERS_DIR, &name, &file) {
+            // It may have got its name all the same. Its event still waits, and may be delivered after all.
+            lock(&self.index).stray = Some(letter.seq);
+            if let Err(error) = self.take_stray_back() {
+                tracing::warn!(%error, seq = letter.seq, "cannot take back the file of a dead letter, trying again before the next one");
+            }
+            return Err(error.into());
+        }
         let bytes = whole::allocated(&*self.storage, &name);
         lock(&self.index).insert(letter.seq, bytes, false);
+        Ok(())
+    }
+
+    /// Removes what a failed write may have left, of an event that is none of the letters.
+    pub(in crate::buffer) fn take_stray_back(&self) -> Result<(), DeadLetterError> {
+        let Some(seq) = lock(&self.index).stray else { return Ok(()) };
+        remove(&*self.storage, &[seq])?;
+        lock(&self.index).stray = None;
         Ok(())
     }
 

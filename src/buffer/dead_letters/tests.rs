@@ -1,4 +1,6 @@
+use super::super::failing::{Calls, Failing};
 use super::super::log::storage::{DiskStorage, OpenMode, Storage, write_full};
+use super::super::memory::Memory;
 use super::super::shared::lock;
 use super::super::{AppendOptions, Buffer};
 use super::store::DEAD_LETTERS_DIR;
@@ -8,7 +10,9 @@ use crate::config::{BufferConfig, WhenFull};
 use crate::event::{Batch, BatchBuilder, EventParts, Field, Seq};
 use crate::lifecycle::{AckWaiters, Heartbeats};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 pub(super) fn batch(ids: &[&str]) -> Batch {
@@ -166,6 +170,53 @@ fn a_retry_that_was_cut_off_is_finished_or_forgotten() {
 
 pub(super) fn reader_shared(reader: &super::super::Reader) -> &super::super::shared::Shared {
     reader.shared_for_tests()
+}
+
+// Goal: the disk fails while a dead letter is written, whichever call, once or twice: Kafka takes the event after all, and then it is no dead letter, after the
+// next start neither.
+#[test]
+fn a_letter_that_could_not_be_written_is_taken_back() {
+    let (mut call, mut failed) = (0, 0);
+    loop {
+        let (memory, calls) = (Memory::new(1), Arc::new(Calls::default()));
+        let open = || {
+            let storage = Failing { memory: Arc::clone(&memory), calls: Arc::clone(&calls), folder: DEAD_LETTERS_DIR };
+            let config = BufferConfig { max_bytes: 4 << 20, min_free_bytes: 0, ..BufferConfig::default() };
+            Buffer::open(&config, Arc::new(storage), Arc::new(AckWaiters::default()), 1 << 16).unwrap()
+        };
+        let Buffer { appender, mut reader, mut committer, mut keeper, closer, dead_letters, .. } = open();
+        let options = AppendOptions { deadline: Instant::now() + Duration::from_secs(10), receipts: None };
+        {
+            let mut append = pin!(appender.append(batch(&["a"]), options));
+            let mut poll = || append.as_mut().poll(&mut Context::from_waker(Waker::noop())).map(Result::unwrap);
+            assert!(poll().is_pending() && committer.turn(false).is_continue() && poll().is_ready());
+        }
+
+        calls.fail(call / 2..call / 2 + 1 + call % 2);
+        let kept = reader.dead_letter(&letter(1, "a"));
+        let none_failed = !calls.have_failed();
+        calls.go_on();
+        let is_kept = kept.is_ok();
+        assert!(is_kept || !none_failed, "call {call}: {kept:?}");
+        assert_eq!(ids(&dead_letters).len(), usize::from(is_kept), "call {call}");
+        if !is_kept {
+            failed += 1;
+            assert_eq!(reader.ack(&[Seq(1)]), 1);
+        }
+        closer.close_appends();
+        assert!(committer.turn(false).is_break());
+        closer.close_keeper();
+        assert!(keeper.turn(Instant::now()).is_break());
+        drop((appender, reader, keeper, dead_letters));
+        if none_failed {
+            assert!(failed > 5, "{failed}");
+            return;
+        }
+        let again = open();
+        assert_eq!(ids(&again.dead_letters).len(), usize::from(is_kept), "call {call}");
+        assert_eq!(again.gauges.snapshot().ledger.conservation_error(), 0);
+        call += 1;
+    }
 }
 
 // Goal: dead letters never take more disk than was set apart for them: a full store refuses, or the oldest goes and is counted.

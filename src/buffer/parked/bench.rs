@@ -1,11 +1,11 @@
 //! A buffer step by step, on one thread, for the tests of what is parked: its source id is an event's topic.
 
+use super::super::failing::{Calls, Failing};
 use super::super::log::storage::Storage;
 use super::super::memory::Memory;
 use super::super::shared::lock;
 use super::super::{AppendOptions, Buffer, OpenError};
-use super::failing::{Calls, Failing};
-use super::{ParkError, ParkedEvent};
+use super::{PARKED_DIR, ParkError, ParkedEvent};
 use crate::buffer::dead_letters::{Cause, DeadLetter};
 use crate::config::BufferConfig;
 use crate::event::{BatchBuilder, EventParts, Field, Records, Seq};
@@ -31,7 +31,7 @@ pub(super) fn try_open(memory: &Arc<Memory>, config: &BufferConfig) -> Result<Be
 }
 
 pub(super) fn try_open_with(memory: &Arc<Memory>, config: &BufferConfig, calls: Arc<Calls>) -> Result<Bench, OpenError> {
-    let storage: Arc<dyn Storage> = Arc::new(Failing { memory: Arc::clone(memory), calls: Arc::clone(&calls) });
+    let storage: Arc<dyn Storage> = Arc::new(Failing { memory: Arc::clone(memory), calls: Arc::clone(&calls), folder: PARKED_DIR });
     let buffer = Buffer::open(config, storage, Arc::new(AckWaiters::default()), 0)?;
     buffer.reader.parking("{source_id}");
     Ok(Bench { buffer, memory: Arc::clone(memory), calls })
@@ -164,7 +164,7 @@ impl Bench {
     }
 
     pub(super) fn files(&self) -> usize {
-        self.memory.list(super::PARKED_DIR).unwrap().len()
+        self.memory.list(PARKED_DIR).unwrap().len()
     }
 
     #[track_caller]

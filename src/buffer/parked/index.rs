@@ -215,6 +215,14 @@ impl Index {
         Some(number)
     }
 
+    /// A topic goes on being parked: nothing of it was booked while its file was written, so the line may have released it.
+    pub(super) fn park_on(&mut self, number: u64) {
+        if let Some(queue) = self.queues.get_mut(&number) {
+            queue.parking = true;
+        }
+        self.version += 1;
+    }
+
     /// Two topics may have one hash: the second gets the next number.
     fn free_number(&self, topic: &str) -> u64 {
         let mut number = xxh3_64(topic.as_bytes());

@@ -127,7 +127,7 @@ impl Store {
         if let Err(error) = self.write((number, template), head, &name, &events) {
             let is_changed = over.is_some() && !old.is_empty();
             let changed = || Stray::Changed { name: name.clone(), number, template, head: head.clone(), events: old };
-            self.take_back(if is_changed { changed() } else { Stray::New(name) });
+            self.take_back(number, if is_changed { changed() } else { Stray::New(name) });
             return Err(error);
         }
         let bytes = whole::allocated(&*self.storage, &name);
@@ -156,7 +156,7 @@ impl Store {
             cut_at,
         });
         book(&seqs);
-        index.version += 1;
+        index.park_on(number);
         self.tell(&index);
         Ok(())
     }
@@ -168,10 +168,13 @@ impl Store {
     }
 
     /// The writing of a file failed: now, or before anything else is done with the files, it is made as it was.
-    fn take_back(&self, stray: Stray) {
+    fn take_back(&self, number: u64, stray: Stray) {
         lock(&self.index).stray = Some(Arc::new(stray));
         if let Err(error) = self.mend() {
             tracing::warn!(%error, "cannot take back a file of parked events, trying again");
+            let mut index = lock(&self.index);
+            index.park_on(number);
+            self.tell(&index);
         }
     }
 

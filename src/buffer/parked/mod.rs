@@ -14,8 +14,6 @@
 #[cfg(test)]
 mod bench;
 mod books;
-#[cfg(test)]
-mod failing;
 mod files;
 mod format;
 #[cfg(test)]

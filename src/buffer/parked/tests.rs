@@ -1,8 +1,8 @@
 use super::super::OpenError;
+use super::super::failing::Calls;
 use super::super::log::storage::{OpenMode, Storage, write_full};
 use super::super::memory::Memory;
 use super::bench::{Bench, config, letter, open, try_open, try_open_with};
-use super::failing::Calls;
 use super::*;
 use crate::event::Seq;
 use std::sync::Arc;

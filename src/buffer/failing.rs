@@ -1,8 +1,7 @@
-//! A directory in which calls on the files of `parked/` fail, for the tests of what is parked. Everything else goes through.
+//! A directory in which calls on the files of one folder fail, for tests. Everything else goes through.
 
-use super::super::log::storage::{OpenMode, Storage, StorageFile, Volume};
-use super::super::memory::Memory;
-use super::PARKED_DIR;
+use super::log::storage::{OpenMode, Storage, StorageFile, Volume};
+use super::memory::Memory;
 use std::fmt;
 use std::io;
 use std::ops::Range;
@@ -41,16 +40,20 @@ impl Calls {
         let fails = self.from.load(Ordering::Relaxed) <= made && made < self.to.load(Ordering::Relaxed);
         if fails { Err(io::Error::other("the disk says no")) } else { Ok(()) }
     }
-
-    fn go_if(&self, name: &str) -> io::Result<()> {
-        if name.starts_with(PARKED_DIR) { self.go() } else { Ok(()) }
-    }
 }
 
 #[derive(Debug)]
 pub(super) struct Failing {
     pub(super) memory: Arc<Memory>,
     pub(super) calls: Arc<Calls>,
+    /// What the names of its files begin with.
+    pub(super) folder: &'static str,
+}
+
+impl Failing {
+    fn go_if(&self, name: &str) -> io::Result<()> {
+        if name.starts_with(self.folder) { self.calls.go() } else { Ok(()) }
+    }
 }
 
 impl Storage for Failing {
@@ -59,33 +62,33 @@ impl Storage for Failing {
     }
 
     fn create_dir(&self, name: &str) -> io::Result<()> {
-        self.calls.go_if(name)?;
+        self.go_if(name)?;
         self.memory.create_dir(name)
     }
 
     fn list(&self, name: &str) -> io::Result<Vec<String>> {
-        self.calls.go_if(name)?;
+        self.go_if(name)?;
         self.memory.list(name)
     }
 
     fn open(&self, name: &str, mode: OpenMode) -> io::Result<Arc<dyn StorageFile>> {
-        self.calls.go_if(name)?;
+        self.go_if(name)?;
         let file = self.memory.open(name, mode)?;
-        if name.starts_with(PARKED_DIR) { Ok(Arc::new(FailingFile { file, calls: Arc::clone(&self.calls) })) } else { Ok(file) }
+        if name.starts_with(self.folder) { Ok(Arc::new(FailingFile { file, calls: Arc::clone(&self.calls) })) } else { Ok(file) }
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.calls.go_if(from)?;
+        self.go_if(from)?;
         self.memory.rename(from, to)
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        self.calls.go_if(name)?;
+        self.go_if(name)?;
         self.memory.remove(name)
     }
 
     fn sync_dir(&self, name: &str) -> io::Result<()> {
-        self.calls.go_if(name)?;
+        self.go_if(name)?;
         self.memory.sync_dir(name)
     }
 
