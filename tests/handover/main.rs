@@ -58,7 +58,8 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let _context = runtime.enter();
     println!("{:<24} {:<8} {:>8} {:>8}", "scenario", "order", "runs", "seconds");
-    for (name, run) in scenario::ALL {
+    for (name, times, run) in scenario::ALL {
+        let runs = runs * times;
         try_all(name, "random", runs, RandomScheduler::new(runs), run);
         try_all(name, "pct", runs, PctScheduler::new(PCT_DEPTH, runs), run);
     }

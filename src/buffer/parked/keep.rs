@@ -41,10 +41,19 @@ impl Bundle {
 }
 
 impl Store {
-    /// Keeps events of a topic, in seq order, that the log still has; `book` is told of those that are durable, within the index's lock. What does
-    /// not fit is refused with nothing changed; after another error a first part may be kept, and booked.
-    pub(in crate::buffer) fn keep(&self, topic: &str, events: &[ParkedEvent], book: &mut dyn FnMut(&[u64])) -> Result<(), ParkError> {
+    /// Keeps events of a topic, in seq order: those `in_log`, which is asked while nobody can purge one of them; `book` is told of those that are
+    /// durable, within the index's lock. What does not fit is refused with nothing changed; after another error a first part may be kept, and booked.
+    pub(in crate::buffer) fn keep(
+        &self,
+        topic: &str,
+        in_log: &dyn Fn() -> Vec<ParkedEvent>,
+        book: &mut dyn FnMut(&[u64]),
+    ) -> Result<(), ParkError> {
         let _alone = lock(&self.changing);
+        let events = in_log();
+        if events.is_empty() {
+            return Ok(());
+        }
         self.mend()?;
         let (number, queue, template) = {
             let mut index = lock(&self.index);
@@ -57,7 +66,7 @@ impl Store {
             (number, queue, index.template.clone().unwrap_or_else(|| (template_id(""), String::new())))
         };
         let head = Head { topic: topic.to_owned(), template: template.1 };
-        let bundles = self.bundles(&queue, template.0, events)?;
+        let bundles = self.bundles(&queue, template.0, &events)?;
         self.check_room(&bundles, &head)?;
         for bundle in bundles {
             self.keep_one((number, template.0), &head, bundle, book)?;

@@ -37,13 +37,10 @@ impl Reader {
     /// [`ParkError`]. When there is no room, nothing has changed; after another error a first part may be parked ([`Reader::is_acked`] tells).
     pub fn park(&mut self, topic: &str, events: &[ParkedEvent]) -> Result<(), ParkError> {
         let shared = self.shared_handle();
-        let in_log: Vec<ParkedEvent> = {
+        let in_log = || -> Vec<ParkedEvent> {
             let marks = lock(&shared.marks);
             events.iter().filter(|event| !marks.watermark.ended(event.seq)).cloned().collect()
         };
-        if in_log.is_empty() {
-            return Ok(());
-        }
         let mut highest = 0;
         let kept = shared.parked.keep(topic, &in_log, &mut |seqs| {
             highest = seqs.iter().copied().fold(highest, u64::max);

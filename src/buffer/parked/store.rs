@@ -26,9 +26,9 @@ pub(in crate::buffer) struct Store {
     pub(super) index: Mutex<Index>,
     /// Told when something is parked or released.
     pub(super) changed: Condvar,
-    /// One change of files at a time, held across its I/O: a file that is written anew must not meet its removal or its mark. Nobody waits for it but who
-    /// changes files: the two lines of the drain and a purge.
-    pub(super) changing: Mutex<()>,
+    /// One change of files at a time, held across its I/O: a file that is written anew must not meet its removal or its mark. A purge holds it while it gives up
+    /// events of the log: one on its way from there to a file would be in both books. Nobody else waits for it.
+    pub(in crate::buffer) changing: Mutex<()>,
     /// How many topics are parked: asked for at every event.
     parking: AtomicU64,
     /// The ends that both slots of the cursor on disk know.

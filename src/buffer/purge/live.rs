@@ -79,7 +79,11 @@ impl Purger {
         if selected.events == 0 {
             return Ok(0);
         }
-        let fresh = self.book(selected)?;
+        let fresh = {
+            // Nothing is on its way from the log to a file of parked events.
+            let _alone = lock(&self.shared.parked.changing);
+            self.book(selected)?
+        };
         // Not of the selection's ranges: what was parked since, or is delivered, lies between.
         self.shared.acks.purged(&fresh);
         let purged = events_in(&fresh);
