@@ -38,7 +38,7 @@ impl<S: ParkedSource, F: SinkFactory, C: Clock> Drain<S, F, C> {
             match next {
                 Some(topic) => in_doubt = self.serve(&topic, &mut resting),
                 None if finishing => break,
-                None => self.source.wait(resting.due_in(now).unwrap_or(IDLE).min(IDLE)),
+                None => self.source.wait_for_topics(resting.due_in(now).unwrap_or(IDLE).min(IDLE)),
             }
         }
         self.leave_parked_doubt(&resting);

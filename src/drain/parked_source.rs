@@ -72,4 +72,8 @@ impl ParkedSource for ParkedLine {
     fn release(&mut self) -> bool {
         ParkedLine::release(self)
     }
+
+    fn wait_for_topics(&self, timeout: Duration) {
+        ParkedLine::wait_for_topics(self, timeout);
+    }
 }

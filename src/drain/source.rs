@@ -72,6 +72,9 @@ pub trait ParkedSource: Source {
     /// Ends the parking of the topic that it is turned to, if everything parked is at its end: its events are sent again as they come. Atomic
     /// against [`Source::park`] and [`Source::is_parked`].
     fn release(&mut self) -> bool;
+    /// Blocks until something was parked or released since [`ParkedSource::topics`] was asked, the timeout passes, or somebody wakes it; what there is to
+    /// send of the topic that had the last turn does not count.
+    fn wait_for_topics(&self, timeout: Duration);
 }
 
 impl Source for Reader {

@@ -200,13 +200,13 @@ fn what_is_parked_comes_out_in_its_turn() {
 /// The same while an operator purges: each event is sent or purged, in the log or parked, on its way from one to the other, too.
 fn a_purge_finds_each_event_once() {
     let (running, lines) = Lines::open();
-    let (purger, gauges) = (lines.purger.clone(), lines.gauges.clone());
-    let mut operator = None;
+    let (operator, gauges) = (lines.purger.clone(), lines.gauges.clone());
+    let mut purge = None;
     let sent = lines.send_all(&running, || {
         let selection = Selection { from_seq: 2, ..Selection::default() };
-        operator = Some(thread::spawn(move || (0..3).map(|_| purger.begin(&selection).unwrap().0.events).sum::<u64>()));
+        purge = Some(thread::spawn(move || (0..3).map(|_| operator.begin(&selection).unwrap().0.events).sum::<u64>()));
     });
-    let purged = operator.unwrap().join().unwrap();
+    let purged = purge.unwrap().join().unwrap();
     assert!(sent.is_sorted_by(|a, b| a < b), "in order, and none twice: {sent:?}");
     let ledger = gauges.snapshot().ledger;
     assert_eq!((ledger.ends.purged, ledger.ends.acked + purged, ledger.backlog), (purged, PARKED_EVENTS, 0), "{ledger:?}");

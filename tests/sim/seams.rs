@@ -143,6 +143,10 @@ impl<S: ParkedSource> ParkedSource for Watched<S> {
         self.seat.look().trace.note("release", &[u64::from(released)]);
         released
     }
+
+    fn wait_for_topics(&self, timeout: Duration) {
+        self.seat.pass(timeout);
+    }
 }
 
 fn event_of(parked: &ParkedEvent) -> EventRef<'_> {

@@ -10,7 +10,7 @@ use super::super::shared::{Shared, lock};
 use super::super::watermark::MAX_SPAN;
 use super::files::{self, Unread};
 use super::format::Content;
-use super::index::{Kept, Queue};
+use super::index::{Index, Kept, Queue};
 use crate::event::{Place, Seq};
 use crate::lifecycle::Ends;
 use std::collections::BTreeSet;
@@ -303,17 +303,24 @@ impl ParkedLine {
         Seq(self.with_queue(|queue| queue.last()).unwrap_or(0))
     }
 
-    /// Blocks until there is something to hand out, something was parked or released since [`ParkedLine::topics`] was asked, the timeout passes, or
-    /// [`ParkedWaker::wake`] is called.
+    /// Blocks until there is something to hand out, or as [`ParkedLine::wait_for_topics`].
     pub fn wait(&self, timeout: Duration) {
+        self.wait_while(timeout, |index| {
+            let queue = self.queue.and_then(|number| index.queues.get(&number));
+            queue.is_none_or(|queue| !queue.files.iter().any(|file| file.alive > 0 && file.last > self.position.max(queue.frontier)))
+        });
+    }
+
+    /// Blocks until something was parked or released since [`ParkedLine::topics`] was asked, the timeout passes, or [`ParkedWaker::wake`] is called: for
+    /// a line that is at no topic's turn, and must not be kept awake by what is left of the last one's.
+    pub fn wait_for_topics(&self, timeout: Duration) {
+        self.wait_while(timeout, |_| true);
+    }
+
+    fn wait_while(&self, timeout: Duration, nothing_there: impl Fn(&Index) -> bool) {
         let parked = &self.shared.parked;
         let index = lock(&parked.index);
-        let nothing = |index: &mut super::index::Index| {
-            let there = self.queue.and_then(|number| index.queues.get(&number));
-            let there =
-                there.is_some_and(|queue| queue.files.iter().any(|file| file.alive > 0 && file.last > self.position.max(queue.frontier)));
-            !there && !index.woken && index.version == index.seen
-        };
+        let nothing = |index: &mut Index| nothing_there(index) && !index.woken && index.version == index.seen;
         let (mut index, _) = parked.changed.wait_timeout_while(index, timeout, nothing).unwrap_or_else(PoisonError::into_inner);
         index.woken = false;
         index.seen = index.version;

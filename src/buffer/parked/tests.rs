@@ -6,7 +6,7 @@ use super::bench::{Bench, config, letter, open, try_open, try_open_with};
 use super::*;
 use crate::event::Seq;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 fn fresh() -> Bench {
     open(&Memory::new(1_000))
@@ -236,12 +236,28 @@ fn the_line_is_woken() {
     let _ = bench.append(&["a"], 10);
     let event = bench.log().remove(0).1;
     let _ = bench.buffer.parked.topics();
-    bench.buffer.parked.wait(Duration::from_millis(1));
+    bench.buffer.parked.wait_for_topics(Duration::from_millis(1));
     bench.park("a", &[event]).unwrap();
-    bench.buffer.parked.wait(Duration::from_secs(60));
+    bench.buffer.parked.wait_for_topics(Duration::from_secs(60));
     assert_eq!(bench.buffer.parked.topics(), [Arc::from("a")]);
     bench.buffer.parked.waker().wake();
+    bench.buffer.parked.wait_for_topics(Duration::from_secs(60));
+}
+
+// Goal: while all topics rest, what is parked costs no processor: the line sleeps although there would be more to send of the topic that was refused.
+#[test]
+fn a_line_that_rests_sleeps() {
+    let mut bench = fresh();
+    let _ = bench.append(&["a", "b", "a"], 10);
+    let events: Vec<ParkedEvent> = bench.log().into_iter().filter(|(topic, _)| topic == "a").map(|(_, event)| event).collect();
+    bench.park("a", &events).unwrap();
+    let topics = bench.buffer.parked.topics();
+    bench.buffer.parked.turn_to(&topics[0]);
+    assert_eq!(bench.buffer.parked.next_frame().unwrap().unwrap().count, 1);
+    let (began, pause) = (Instant::now(), Duration::from_millis(50));
     bench.buffer.parked.wait(Duration::from_secs(60));
+    bench.buffer.parked.wait_for_topics(pause);
+    assert!(began.elapsed() >= pause);
 }
 
 // Goal: what was parked under another kafka.topic comes before all else, until it is sent.
