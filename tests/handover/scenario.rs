@@ -19,7 +19,7 @@ pub(crate) const ALL: [(&str, usize, fn()); 8] = [
     ("line for segments", 1, prepared_segments_let_the_next_in),
     ("closed meanwhile", 1, closing_answers_everyone),
     ("waiting for Kafka", 1, an_ack_finds_whoever_waits_for_it),
-    ("two lines", 1, what_is_parked_comes_out_in_its_turn),
+    ("two lines", 5, what_is_parked_comes_out_in_its_turn),
     ("purged meanwhile", 10, a_purge_finds_each_event_once),
 ];
 
@@ -303,7 +303,7 @@ fn parked_line(mut parked: ParkedLine, sent: &Mutex<Vec<u64>>, all_read: &Atomic
             return;
         }
         if !is_last_look {
-            parked.wait(NEVER);
+            parked.wait_for_topics(NEVER);
         }
     }
 }

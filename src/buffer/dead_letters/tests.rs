@@ -181,8 +181,7 @@ fn a_letter_that_could_not_be_written_is_taken_back() {
         let (memory, calls) = (Memory::new(1), Arc::new(Calls::default()));
         let open = || {
             let storage = Failing { memory: Arc::clone(&memory), calls: Arc::clone(&calls), folder: DEAD_LETTERS_DIR };
-            let config = BufferConfig { max_bytes: 4 << 20, min_free_bytes: 0, ..BufferConfig::default() };
-            Buffer::open(&config, Arc::new(storage), Arc::new(AckWaiters::default()), 1 << 16).unwrap()
+            Buffer::open(&config(memory.dir()), Arc::new(storage), Arc::new(AckWaiters::default()), 1 << 16).unwrap()
         };
         let Buffer { appender, mut reader, mut committer, mut keeper, closer, dead_letters, .. } = open();
         let options = AppendOptions { deadline: Instant::now() + Duration::from_secs(10), receipts: None };

@@ -4,9 +4,9 @@ use super::super::failing::{Calls, Failing};
 use super::super::log::storage::Storage;
 use super::super::memory::Memory;
 use super::super::shared::lock;
+use super::super::tests::events_of;
 use super::super::{AppendOptions, Buffer, OpenError};
 use super::{PARKED_DIR, ParkError, ParkedEvent};
-use crate::buffer::dead_letters::{Cause, DeadLetter};
 use crate::config::BufferConfig;
 use crate::event::{BatchBuilder, EventParts, Field, Records, Seq};
 use crate::lifecycle::AckWaiters;
@@ -41,11 +41,6 @@ pub(super) fn open(memory: &Arc<Memory>) -> Bench {
     try_open(memory, &config()).unwrap()
 }
 
-pub(super) fn letter(event: &ParkedEvent) -> DeadLetter {
-    let cause = Cause { reason: "too_large".into(), text: "too large".into(), attempts: 1, first_refused_ms: 5, dead_ms: 9 };
-    DeadLetter { seq: event.seq, accepted_ms: event.accepted_ms, cause, record: event.record.clone() }
-}
-
 impl Bench {
     /// Stores a request of events of these topics; returns the first seq.
     pub(super) fn append(&mut self, topics: &[&str], len: usize) -> u64 {
@@ -74,16 +69,8 @@ impl Bench {
     pub(super) fn log(&mut self) -> Vec<(String, ParkedEvent)> {
         let mut events = Vec::new();
         while let Some(frame) = self.buffer.reader.next_frame().unwrap() {
-            let mut records = Records::new(&frame.payload);
-            let mut at = 0;
-            for seq in frame.first_seq.0..frame.first_seq.0 + u64::from(frame.count) {
-                let topic = records.next().unwrap().unwrap().source_id.to_owned();
-                let record = frame.payload.slice(at..records.offset());
-                at = records.offset();
-                if !self.buffer.reader.is_acked(Seq(seq)) {
-                    events.push((topic, ParkedEvent { seq, accepted_ms: frame.accepted_ms, record }));
-                }
-            }
+            let waiting = events_of(&frame).into_iter().filter(|event| !self.buffer.reader.is_acked(Seq(event.seq)));
+            events.extend(waiting.map(|event| (Records::new(&event.record).next().unwrap().unwrap().source_id.to_owned(), event)));
         }
         events
     }
@@ -125,14 +112,7 @@ impl Bench {
                     return events;
                 }
             };
-            let mut records = Records::new(&frame.payload);
-            let mut at = 0;
-            for seq in frame.first_seq.0..frame.first_seq.0 + u64::from(frame.count) {
-                let _ = records.next().unwrap().unwrap();
-                events.push(ParkedEvent { seq, accepted_ms: frame.accepted_ms, record: frame.payload.slice(at..records.offset()) });
-                at = records.offset();
-            }
-            assert!(records.next().is_none());
+            events.extend(events_of(&frame));
         }
     }
 

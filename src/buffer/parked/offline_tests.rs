@@ -9,7 +9,7 @@ use super::super::verify::{Verdict, verify};
 use super::super::{Keyring, OpenError};
 use super::bench::{Bench, config, open, try_open};
 use super::*;
-use crate::event::{Records, Seq};
+use crate::event::Seq;
 use std::time::Duration;
 
 /// Of `a b a b a b c`: a and b are parked, the first two of a are sent and one is written down; c waits in the log.
@@ -133,16 +133,9 @@ fn a_live_purge_is_durable_when_it_answers() {
     let mut buffer = super::super::tests::open(&config);
     let _ = buffer.append(super::super::tests::batch(&super::super::tests::values(0..6)), Duration::from_secs(10)).unwrap();
     let frame = buffer.reader.next_frame().unwrap().unwrap();
-    let mut records = Records::new(&frame.payload);
-    let mut events = Vec::new();
-    let mut at = 0;
-    for seq in 1..=6 {
-        let _ = records.next().unwrap().unwrap();
-        events.push(ParkedEvent { seq, accepted_ms: frame.accepted_ms, record: frame.payload.slice(at..records.offset()) });
-        at = records.offset();
-    }
+    assert_eq!((frame.first_seq, frame.count), (Seq(1), 6));
     assert!(buffer.reader.park_topic("a"));
-    buffer.reader.park("a", &events).unwrap();
+    buffer.reader.park("a", &super::super::tests::events_of(&frame)).unwrap();
     for (to_seq, left) in [(Some(4), 2), (None, 0)] {
         let purged = buffer.purger.purge(&Selection { to_seq, ..Selection::default() }).unwrap();
         assert_eq!(purged.events, if left == 2 { 4 } else { 2 });

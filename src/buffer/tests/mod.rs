@@ -10,9 +10,10 @@ mod start_up;
 mod waiters;
 
 use super::LOCK_NAME;
+use super::dead_letters::{Cause, DeadLetter};
 use super::inspect::inspect;
 use super::log::storage::{DiskStorage, Storage};
-use super::{AppendError, AppendOptions, Appender, Buffer, Closer, Gauges, OpenError, Purger, Reader};
+use super::{AppendError, AppendOptions, Appender, Buffer, Closer, Gauges, Leased, OpenError, ParkedEvent, Purger, Reader};
 use crate::config::BufferConfig;
 use crate::event::{Batch, BatchBuilder, EventParts, Field, Records, Seq};
 use crate::lifecycle::{AckWaiters, Heartbeats};
@@ -97,6 +98,24 @@ pub(super) fn batch(values: &[String]) -> Batch {
         });
     }
     builder.finish()
+}
+
+/// The events of a frame, one by one.
+pub(super) fn events_of(frame: &Leased) -> Vec<ParkedEvent> {
+    let (mut records, mut from) = (Records::new(&frame.payload), 0);
+    let mut event = |n| {
+        let _ = records.next().unwrap().unwrap();
+        let record = frame.payload.slice(std::mem::replace(&mut from, records.offset())..records.offset());
+        ParkedEvent { seq: frame.first_seq.0 + n, accepted_ms: frame.accepted_ms, record }
+    };
+    let events = (0..u64::from(frame.count)).map(&mut event).collect();
+    assert!(records.next().is_none());
+    events
+}
+
+pub(super) fn letter(event: &ParkedEvent) -> DeadLetter {
+    let cause = Cause { reason: "too_large".into(), text: "too large".into(), attempts: 1, first_refused_ms: 5, dead_ms: 9 };
+    DeadLetter { seq: event.seq, accepted_ms: event.accepted_ms, cause, record: event.record.clone() }
 }
 
 pub(super) fn values(range: std::ops::Range<u64>) -> Vec<String> {

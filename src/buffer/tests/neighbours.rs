@@ -2,12 +2,9 @@
 
 use super::repeats::{Stepped, look};
 use super::*;
-use crate::buffer::ParkedEvent;
-use crate::buffer::dead_letters::{Cause, DeadLetter};
 use crate::buffer::purge::Selection;
 use crate::config::WhenFull;
 use crate::lifecycle::Stage;
-use bytes::Bytes;
 use std::path::PathBuf;
 use tokio::sync::oneshot;
 
@@ -19,15 +16,9 @@ fn stages(buffer: &Stepped, seqs: std::ops::RangeInclusive<u64>) -> Vec<Option<S
 fn park(buffer: &mut Stepped, source: &str) {
     let frames = std::iter::from_fn(|| buffer.reader.next_frame().unwrap());
     let of_source = frames.filter(|frame| Records::new(&frame.payload).next().unwrap().unwrap().source_id == source);
-    let events = of_source.map(|frame| ParkedEvent { seq: frame.first_seq.0, accepted_ms: frame.accepted_ms, record: frame.payload });
-    let events: Vec<ParkedEvent> = events.collect();
+    let events: Vec<ParkedEvent> = of_source.flat_map(|frame| events_of(&frame)).collect();
     let _ = buffer.reader.park_topic(source);
     buffer.reader.park(source, &events).unwrap();
-}
-
-fn letter(seq: u64, record: Bytes) -> DeadLetter {
-    let cause = Cause { reason: "too_large".into(), text: "too large".into(), attempts: 1, first_refused_ms: 5, dead_ms: 9 };
-    DeadLetter { seq, accepted_ms: 1, cause, record }
 }
 
 /// The file that an event is in.
@@ -43,10 +34,7 @@ fn store(buffer: &mut Stepped, source: &str, id: &str) -> oneshot::Receiver<Vec<
     let (sender, receipts) = oneshot::channel();
     let options = AppendOptions { deadline: Instant::now() + Duration::from_secs(60), receipts: Some(sender) };
     let (appender, batch) = (buffer.appender.clone(), builder.finish());
-    let mut append: repeats::Append = Box::pin(async move { appender.append(batch, options).await });
-    assert_eq!(look(&mut append), None);
-    buffer.commit();
-    assert!(look(&mut append).is_some());
+    buffer.complete(Box::pin(async move { appender.append(batch, options).await }));
     receipts
 }
 
@@ -81,25 +69,15 @@ fn a_dead_letter_that_made_room() {
         for id in &ids {
             drop(store(&mut buffer, "a", id));
         }
-        let mut events: Vec<(u64, Bytes)> = Vec::new();
         if parked {
             park(&mut buffer, "a");
             buffer.parked.turn_to("a");
-            while let Some(frame) = buffer.parked.next_frame().unwrap() {
-                let (mut records, mut from) = (Records::new(&frame.payload), 0);
-                for seq in frame.first_seq.0..frame.first_seq.0 + u64::from(frame.count) {
-                    let _ = records.next().unwrap().unwrap();
-                    events.push((seq, frame.payload.slice(from..records.offset())));
-                    from = records.offset();
-                }
-            }
-        } else {
-            let frames = std::iter::from_fn(|| buffer.reader.next_frame().unwrap());
-            events.extend(frames.map(|frame| (frame.first_seq.0, frame.payload)));
         }
-        assert_eq!(events.iter().map(|(seq, _)| *seq).collect::<Vec<_>>(), (1..=17).collect::<Vec<_>>());
-        for (seq, record) in events {
-            let letter = letter(seq, record);
+        let mut next = || if parked { buffer.parked.next_frame() } else { buffer.reader.next_frame() }.unwrap();
+        let events: Vec<ParkedEvent> = std::iter::from_fn(&mut next).flat_map(|frame| events_of(&frame)).collect();
+        assert_eq!(events.iter().map(|event| event.seq).collect::<Vec<_>>(), (1..=17).collect::<Vec<_>>());
+        for event in events {
+            let letter = letter(&event);
             if parked { buffer.parked.dead_letter(&letter) } else { buffer.reader.dead_letter(&letter) }.unwrap();
         }
         assert!(buffer.appender.find(&ids[0]).is_none(), "parked {parked}");
@@ -151,20 +129,14 @@ fn a_dead_letter_beyond_the_end_of_the_log() {
     let dir = tempfile::tempdir().unwrap();
     let settings = config(dir.path(), 1 << 20);
     let mut buffer = Stepped::open(&settings);
-    let store = |buffer: &mut Stepped, value: &str| {
-        let mut append = buffer.append(&[value]);
-        assert_eq!(look(&mut append), None);
-        buffer.commit();
-        assert!(look(&mut append).is_some());
-    };
-    store(&mut buffer, "event a");
+    buffer.complete(buffer.append(&["event a"]));
     assert!(buffer.keeper.turn(Instant::now()).is_continue());
     let before = std::fs::read(dir.path().join("cursor")).unwrap();
     for value in ["event b", "event c"] {
-        store(&mut buffer, value);
+        buffer.complete(buffer.append(&[value]));
     }
     let frames: Vec<_> = std::iter::from_fn(|| buffer.reader.next_frame().unwrap()).collect();
-    buffer.reader.dead_letter(&letter(3, frames[2].payload.clone())).unwrap();
+    buffer.reader.dead_letter(&letter(&events_of(&frames[2])[0])).unwrap();
     drop(buffer);
     std::fs::write(dir.path().join("cursor"), before).unwrap();
     let file = file_of(dir.path(), "event b");

@@ -5,7 +5,7 @@ use crate::buffer::{Appended, Committer, Keeper, ParkedLine};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
-pub(super) type Append = Pin<Box<dyn Future<Output = Result<Appended, AppendError>>>>;
+type Append = Pin<Box<dyn Future<Output = Result<Appended, AppendError>>>>;
 
 pub(super) struct Stepped {
     pub(super) appender: Appender,
@@ -33,6 +33,13 @@ impl Stepped {
 
     pub(super) fn commit(&mut self) {
         assert!(self.committer.turn(false).is_continue());
+    }
+
+    /// Takes an append to its answer.
+    pub(super) fn complete(&mut self, mut append: Append) {
+        assert_eq!(look(&mut append), None);
+        self.commit();
+        assert!(look(&mut append).is_some());
     }
 
     fn deliver(&mut self) {
@@ -103,10 +110,7 @@ fn of_what_was_there_before_a_restart() {
         {
             let mut buffer = Stepped::open(&settings);
             for value in &values {
-                let mut append = buffer.append(&[value]);
-                assert_eq!(look(&mut append), None);
-                buffer.commit();
-                assert!(look(&mut append).is_some());
+                buffer.complete(buffer.append(&[value]));
                 buffer.deliver();
                 for _ in 0..3 {
                     assert!(buffer.keeper.turn(Instant::now()).is_continue());
