@@ -146,6 +146,7 @@ impl App {
             drain: Arc::clone(&drain_stats),
             parked: Arc::clone(&parked_stats),
             copies: copy_stats.clone(),
+            delivery: config.kafka.delivery,
             notify: notify.stats(),
             stall_after: config.ops.stall_after,
         }));

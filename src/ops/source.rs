@@ -11,7 +11,7 @@ use super::purge::Purge;
 use super::status::{DeadLettersStatus, DrainStatus, IngestStatus, NotifyStatus, RelayStatus, StatusSnapshot, rfc3339};
 use super::trackers::{Books, Holds, Stall};
 use crate::buffer::{BufferSnapshot, Gauges};
-use crate::config::OpsConfig;
+use crate::config::{Delivery, OpsConfig};
 use crate::drain::{CopyStats, DrainStats, DrainStop};
 use crate::ingest::IngestStats;
 use crate::lifecycle::{Heartbeat, Heartbeats};
@@ -43,6 +43,8 @@ pub struct Handles {
     pub parked: Arc<DrainStats>,
     /// What the copier of dead letters tells; `None` when they are not copied.
     pub copies: Option<Arc<CopyStats>>,
+    /// `kafka.delivery`
+    pub delivery: Delivery,
     /// Counters of stage 4; `None` when notifications are off.
     pub notify: Option<Arc<NotifyStats>>,
     /// `ops.stall_after`.
@@ -53,7 +55,8 @@ impl Default for Handles {
     /// Counters that nobody touches, notifications off, the settings' own patience.
     fn default() -> Self {
         let stall_after = OpsConfig::default().stall_after;
-        Self { ingest: Arc::default(), drain: Arc::default(), parked: Arc::default(), copies: None, notify: None, stall_after }
+        let (ingest, drain, parked, delivery) = (Arc::default(), Arc::default(), Arc::default(), Delivery::default());
+        Self { ingest, drain, parked, copies: None, delivery, notify: None, stall_after }
     }
 }
 
@@ -186,7 +189,7 @@ impl StatusSource {
 
     fn snapshot_at(&self, now: Now) -> StatusSnapshot {
         let buffer = self.buffer.get().map(|(view, _)| view.snapshot());
-        let drain = DrainStatus::read(&self.handles.drain, &self.handles.parked, now.unix_ms);
+        let drain = DrainStatus::read(&self.handles.drain, &self.handles.parked, self.handles.delivery, now.unix_ms);
         let notify = self.handles.notify.as_ref().map(|stats| NotifyStatus::read(stats, now.unix_ms));
         let (phase, health) = self.judge(now, buffer.as_ref(), &drain, notify.as_ref());
         #[expect(clippy::cast_precision_loss, reason = "a date in milliseconds is below 2^52")]

@@ -6,6 +6,7 @@
 use super::health::{Health, Phase};
 use crate::buffer::BufferSnapshot;
 use crate::buffer::dead_letters::Usage;
+use crate::config::Delivery;
 use crate::drain::{COPY_RESULTS, CopyStats, DEAD_REASONS, DrainState, DrainStats, RETRY_REASONS, RestingTopic};
 use crate::ingest::{CODES, IngestStats, RESULTS};
 use crate::lifecycle::{Counter, HistogramSnapshot};
@@ -82,6 +83,8 @@ pub struct DrainStatus {
     /// What it is doing: `state`, and when it is not well `reason` and `detail`.
     #[serde(flatten)]
     pub state: DrainState,
+    /// `kafka.delivery`
+    pub delivery: &'static str,
     /// Topics that Kafka refused when they were tried last; their events are parked (`kafka.on_blocked = "park"`).
     pub blocked_topics: Vec<BlockedTopic>,
     /// Whether any broker connection is up.
@@ -202,11 +205,12 @@ impl IngestStatus {
 
 impl DrainStatus {
     /// Of the line for the log and of that for what is parked.
-    pub(super) fn read(stats: &DrainStats, parked: &DrainStats, now_ms: u64) -> Self {
+    pub(super) fn read(stats: &DrainStats, parked: &DrainStats, delivery: Delivery, now_ms: u64) -> Self {
         let ack_seconds = stats.ack_seconds.snapshot();
         let last_ack_ms = stats.last_ack_ms.get().max(parked.last_ack_ms.get());
         Self {
             state: stats.state.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            delivery: delivery.name(),
             blocked_topics: blocked_topics(parked),
             connected: stats.connected.load(Ordering::Relaxed),
             acked: stats.acked.get() + parked.acked.get(),
@@ -311,8 +315,8 @@ mod tests {
         let stats = DrainStats::default();
         *stats.state.lock().unwrap() = DrainState::Blocked { reason: "authorization", detail: "Topic authorization failed".into() };
         stats.last_ack_ms.set(2_000);
-        let json = serde_json::to_value(DrainStatus::read(&stats, &DrainStats::default(), 5_000)).unwrap();
-        assert_eq!(json["state"], "blocked");
+        let json = serde_json::to_value(DrainStatus::read(&stats, &DrainStats::default(), Delivery::ExactlyOnce, 5_000)).unwrap();
+        assert_eq!((&json["state"], &json["delivery"]), (&"blocked".into(), &"exactly-once".into()));
         assert_eq!(json["reason"], "authorization");
         assert_eq!(json["last_ack_age_seconds"], 3.0);
     }
@@ -326,7 +330,7 @@ mod tests {
         parked.dead_letters[0].add(1);
         let (topic, detail) = ("events.order".to_owned(), "it is missing".to_owned());
         parked.resting.lock().unwrap().push(RestingTopic { topic, reason: "unknown_topic", detail, since_ms: 1_000, attempts: 3 });
-        let json = serde_json::to_value(DrainStatus::read(&stats, &parked, 5_000)).unwrap();
+        let json = serde_json::to_value(DrainStatus::read(&stats, &parked, Delivery::default(), 5_000)).unwrap();
         assert_eq!((&json["acked"], &json["dead_lettered"]["too_large"]), (&7.into(), &1.into()));
         let shown = serde_json::json!([{
             "topic": "events.order", "reason": "unknown_topic", "detail": "it is missing", "since": "1970-01-01T00:00:01Z", "attempts": 3

@@ -85,22 +85,28 @@ pub(super) fn run(args: &SendArgs, out: &mut Output) -> Result<Exit, Failure> {
 
 async fn send_lines(input: impl BufRead, max_events: u32, poster: &Poster, out: &mut Output) -> Result<(), Failure> {
     let mut batches = Batches::new(input, max_events as usize);
-    let mut accepted = 0_usize;
+    let (mut sent, mut known) = (0, 0);
     while let Some(batch) = batches.next()? {
-        let events = batch.line_numbers.len();
-        let before = |failure: Failure| match accepted {
+        let events = batch.line_numbers.len() as u64;
+        let before = |failure: Failure| match sent {
             0 => failure,
-            _ => Failure::new(failure.exit, format!("{}\nthe {accepted} events before it were accepted", failure.message)),
+            _ => Failure::new(failure.exit, format!("{}\nthe {sent} events before it were accepted", failure.message)),
         };
         match poster.post("application/x-ndjson", batch.body, out).await.map_err(before)? {
-            Sent::Accepted => accepted += events,
+            Sent::Accepted { known: more } => (sent, known) = (sent + events, known + more),
             refused @ Sent::Refused(_) => {
                 return refused.name_lines(&batch.line_numbers).or_fail(&format!(" from line {}", batch.line_numbers[0])).map_err(before);
             }
         }
     }
-    out.note(format_args!("{accepted} events accepted"));
+    out.note(tally(sent, known));
     Ok(())
+}
+
+/// What became of events that the relay has now.
+fn tally(sent: u64, known: u64) -> String {
+    let before = if known > 0 { format!(", {known} known before and not stored again") } else { String::new() };
+    format!("{} events accepted{before}", sent.saturating_sub(known))
 }
 
 fn target(ack: Option<Ack>, timeout: Option<Duration>) -> String {
@@ -113,6 +119,13 @@ fn target(ack: Option<Ack>, timeout: Option<Duration>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    // Goal: whoever sends a file twice sees that nothing of it was stored twice.
+    #[test]
+    fn tallies() {
+        assert_eq!(tally(5, 0), "5 events accepted");
+        assert_eq!(tally(5, 3), "2 events accepted, 3 known before and not stored again");
+    }
 
     // Goal: what the user asks for reaches the relay; what is not asked for is left to its settings.
     #[test]

@@ -29,8 +29,11 @@ pub(super) struct Poster {
 /// What became of a request.
 #[derive(Debug)]
 pub(super) enum Sent {
-    /// Everything was accepted; the reply is printed.
-    Accepted,
+    /// Everything is stored; the reply is printed.
+    Accepted {
+        /// So many of the events were there before, and were not stored again.
+        known: u64,
+    },
     /// Nothing was stored.
     Refused(Refusal),
 }
@@ -68,7 +71,7 @@ impl Poster {
                 if self.wants_kafka && reply.status == StatusCode::ACCEPTED {
                     out.note("Kafka has not confirmed in time; the events are on disk and will be delivered");
                 }
-                return Ok(Sent::Accepted);
+                return Ok(Sent::Accepted { known: known(&reply) });
             }
             let refusal = Refusal::read(&reply);
             let pause = pause(&reply).filter(|_| tries_left > 0);
@@ -78,6 +81,12 @@ impl Poster {
             tokio::time::sleep(pause).await;
         }
     }
+}
+
+/// How many events the relay had already.
+fn known(reply: &Reply) -> u64 {
+    let told: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
+    Look(&told).count("duplicates").unwrap_or_default()
 }
 
 /// How long to wait before trying again; `None` when that would not help.

@@ -3,6 +3,7 @@
 use super::super::human::{bar, count, plain, rate, size, time};
 use super::super::look::Look;
 use super::super::output::{Output, Paint};
+use crate::config::Delivery;
 
 /// Cells of the fill bar.
 const BAR_WIDTH: usize = 40;
@@ -12,6 +13,7 @@ pub(super) fn lines(snapshot: Look<'_>, out: &Output) -> Vec<String> {
     let mut lines = relay(snapshot, out);
     lines.extend(buffer(snapshot.at("buffer"), out));
     lines.extend(kafka(snapshot.at("drain"), out));
+    lines.extend(dead_letters(snapshot.at("dead_letters"), out));
     lines.extend(redis(snapshot.at("notify"), out));
     lines.extend(ingest(snapshot.at("ingest")));
     lines
@@ -106,6 +108,8 @@ fn kafka(drain: Look<'_>, out: &Output) -> Vec<String> {
         [
             Some(out.paint(paint, &plain(state))),
             Some(if drain.is("connected") { "connected".to_owned() } else { out.paint(Paint::Bad, "no broker connected") }),
+            // The other mode is what everybody expects.
+            drain.text("delivery").filter(|delivery| *delivery == Delivery::ExactlyOnce.name()).map(plain),
             drain.count("acked").map(|acked| format!("{} acknowledged", count(acked))),
             drain.count("inflight").map(|inflight| format!("{} in flight", count(inflight))),
             drain.number("last_ack_age_seconds").map(|seconds| format!("last ack {} ago", time(seconds))),
@@ -132,6 +136,32 @@ fn kafka(drain: Look<'_>, out: &Output) -> Vec<String> {
     lines
 }
 
+/// Nothing while there are none.
+fn dead_letters(letters: Look<'_>, out: &Output) -> Vec<String> {
+    let (kept, dropped) = (letters.count("count").unwrap_or_default(), letters.count("dropped").unwrap_or_default());
+    let copies = letters.at("copies");
+    let made = copies.sum("copied");
+    if kept + dropped + made == 0 {
+        return Vec::new();
+    }
+    let painted = |paint, text: String| Some(out.paint(paint, &text));
+    let mut lines = vec![labelled(
+        "dead",
+        [
+            if kept > 0 { painted(Paint::Doubtful, format!("{} letters", count(kept))) } else { Some("0 letters".to_owned()) },
+            (dropped > 0).then(|| painted(Paint::Bad, format!("{} dropped for want of room", count(dropped)))).flatten(),
+            copies.text("topic").map(|topic| format!("{} copied to {}", count(made), plain(topic))),
+            copies.count("waiting").filter(|waiting| *waiting > 0).map(|waiting| format!("{} wait for their copy", count(waiting))),
+        ],
+    )];
+    let blocked = copies.at("blocked");
+    lines.extend(blocked.text("reason").map(|reason| {
+        let text = format!("{}: {}", plain(reason), plain(blocked.text("detail").unwrap_or_default()));
+        labelled("", [Some(text)])
+    }));
+    lines
+}
+
 fn redis(notify: Look<'_>, out: &Output) -> Vec<String> {
     if !notify.is_there() {
         return vec![labelled("redis", [Some(out.paint(Paint::Faint, "off (redis.url is empty)"))])];
@@ -151,12 +181,15 @@ fn redis(notify: Look<'_>, out: &Output) -> Vec<String> {
 
 fn ingest(ingest: Look<'_>) -> Option<String> {
     let events = ingest.at("events");
-    let refused = ingest.sum("events") - events.count("accepted").unwrap_or_default();
+    let known = |result| events.count(result).unwrap_or_default();
+    let (accepted, duplicates) = (known("accepted"), known("duplicate"));
+    let refused = ingest.sum("events").saturating_sub(accepted + duplicates);
     ingest.is_there().then(|| {
         labelled(
             "ingest",
             [
-                events.count("accepted").map(|accepted| format!("{} accepted", count(accepted))),
+                Some(format!("{} accepted", count(accepted))),
+                (duplicates > 0).then(|| format!("{} known before", count(duplicates))),
                 Some(format!("{} refused", count(refused))),
                 ingest.count("connections").map(|connections| format!("{} connections", count(connections))),
                 ingest.number("append_p99_seconds").filter(|seconds| *seconds > 0.0).map(|seconds| format!("99% within {}", time(seconds))),
@@ -187,7 +220,7 @@ mod tests {
     fn a_stuck_relay() {
         let snapshot = json!({
             "relay": {"version": "0.1.0", "relay_id": "0198-aa", "uptime_seconds": 11_520.0, "resident_memory_bytes": 40_000_000},
-            "ingest": {"events": {"accepted": 1_234_567, "full": 3, "invalid": 1, "failed": 0}, "connections": 8, "append_p99_seconds": 0.002},
+            "ingest": {"events": {"accepted": 1_234_567, "full": 3, "invalid": 1, "failed": 0, "duplicate": 12, "conflict": 0}, "connections": 8, "append_p99_seconds": 0.002},
             "buffer": {
                 "fill": 0.92, "bytes": 987_842_478, "max_bytes": 1_073_741_824, "ledger": {"backlog": 3_000_000},
                 "oldest_age_seconds": 3_725.0, "waiters": 2, "rate_in": 800.0, "rate_out": 0.0, "seconds_to_full": 300.0,
@@ -195,8 +228,16 @@ mod tests {
             },
             "drain": {
                 "state": "blocked", "reason": "unknown_topic", "detail": "topic events: Unknown topic", "connected": true, "acked": 5,
+                "delivery": "exactly-once",
                 "inflight": 0, "last_ack_age_seconds": 3_700.5,
                 "last_error": {"at": "x", "age_seconds": 2.0, "message": "Unknown\u{1b}[2J topic"},
+            },
+            "dead_letters": {
+                "count": 1_200, "bytes": 4_915_200, "dropped": 0,
+                "copies": {
+                    "topic": "events.dead", "waiting": 1_100, "copied": {"copied": 99, "copied_without_value": 1},
+                    "blocked": {"reason": "unknown_topic", "detail": "topic events.dead: Unknown topic", "seconds": 60.0},
+                },
             },
             "notify": {"up": false, "published": 5, "dropped": {"queue_full": 7, "failed": 1}, "queued": 0},
             "health": {
@@ -210,11 +251,13 @@ relay    ready, degraded, version 0.1.0, up 3h 12m, 38.1 MiB memory, 0198-aa
 buffer   [#####################################---] 92%, 942.1 MiB allocated of 1.0 GiB
          3,000,000 events waiting, oldest 1h 2m, 2 requests wait for room
 rates    in 800/s, out 0/s, full in 5m
-kafka    blocked, connected, 5 acknowledged, 0 in flight, last ack 1h 1m ago
+kafka    blocked, connected, exactly-once, 5 acknowledged, 0 in flight, last ack 1h 1m ago
          unknown_topic: topic events: Unknown topic
          last error 2.0s ago: Unknown\\u{1b}[2J topic
+dead     1,200 letters, 100 copied to events.dead, 1,100 wait for their copy
+         unknown_topic: topic events.dead: Unknown topic
 redis    down, 5 notified, 8 dropped, 0 queued
-ingest   1,234,567 accepted, 4 refused, 8 connections, 99% within 2ms
+ingest   1,234,567 accepted, 12 known before, 4 refused, 8 connections, 99% within 2ms
 ";
         assert_eq!(screen(&snapshot), expect);
     }

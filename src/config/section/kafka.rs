@@ -93,6 +93,19 @@ pub enum Delivery {
     ExactlyOnce,
 }
 
+impl Delivery {
+    const NAMES: &'static [(&'static str, Self)] =
+        &[(Self::AtLeastOnce.name(), Self::AtLeastOnce), (Self::ExactlyOnce.name(), Self::ExactlyOnce)];
+
+    /// As the settings have it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::AtLeastOnce => "at-least-once",
+            Self::ExactlyOnce => "exactly-once",
+        }
+    }
+}
+
 /// What to do with an event that Kafka refuses for what it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnRejected {
@@ -143,7 +156,7 @@ section! {
         /// `exactly-once`: no repeats for consumers with `isolation.level=read_committed`; events go in transactions, and come up to
         /// `transaction_interval` later. Needs the topic `cursor_topic`, rights on it and on transactional ids
         /// (docs/consumers.md). `recovery` has no meaning then.
-        delivery: Delivery = Delivery::AtLeastOnce, OneOf(&[("at-least-once", Delivery::AtLeastOnce), ("exactly-once", Delivery::ExactlyOnce)]);
+        delivery: Delivery = Delivery::AtLeastOnce, OneOf(Delivery::NAMES);
 
         /// Where each transaction notes how far this relay has come, under its relay-id: a compacted topic that many relays may share. With
         /// `exactly-once` only.

@@ -50,7 +50,8 @@ fn one_event_from_flags() {
     assert!(String::from_utf8_lossy(&records[0].value).contains(r#""payload":{"total": 12.50}"#), "digits stay as they were typed");
 }
 
-// Goal: a file of events goes in, in order, in requests of the size I choose, each answered on a line of its own.
+// Goal: a file of events goes in, in order, in requests of the size I choose, each answered on a line of its own; sent again, nothing is stored
+// twice, and I am told so.
 #[test]
 fn lines_from_standard_input() {
     let (kafka, topic, relay) = relay("send-lines");
@@ -64,6 +65,9 @@ fn lines_from_standard_input() {
     assert!(ended.stderr.contains("5 events accepted"), "{ended:#?}");
     let records = read_count(&kafka.bootstrap(), &topic, 5, SOON);
     assert_eq!(ids(&records), ["l0", "l1", "l2", "l3", "l4"]);
+
+    let again = dualstream(["send", "--url", &url(&relay, "ingest")]).stdin(&(text + &line(5))).run().expect(0);
+    assert!(again.stderr.contains("1 events accepted, 5 known before and not stored again"), "{again:#?}");
 }
 
 // Goal: when a line is wrong I learn which, that nothing of its request was stored, and how much before it was.
