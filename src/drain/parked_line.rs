@@ -34,11 +34,12 @@ impl<S: ParkedSource, F: SinkFactory, C: Clock> Drain<S, F, C> {
                 resting.try_all_once_more(now);
             }
             self.show_resting(&resting);
-            let next = if self.stop.paused() { None } else { resting.next(now) };
+            // A topic may be due for as long as the pause lasts.
+            let (next, due_in) = if self.stop.paused() { (None, None) } else { (resting.next(now), resting.due_in(now)) };
             match next {
                 Some(topic) => in_doubt = self.serve(&topic, &mut resting),
                 None if finishing => break,
-                None => self.source.wait_for_topics(resting.due_in(now).unwrap_or(IDLE).min(IDLE)),
+                None => self.source.wait_for_topics(due_in.unwrap_or(IDLE).min(IDLE)),
             }
         }
         self.leave_parked_doubt(&resting);

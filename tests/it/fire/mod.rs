@@ -9,6 +9,7 @@ mod fatal;
 mod network;
 mod parking;
 mod poison;
+mod rest;
 mod rights;
 mod topics;
 mod zombie;
