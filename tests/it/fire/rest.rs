@@ -135,6 +135,51 @@ fn uncopied(kafka: &Kafka) -> Relay {
     relay
 }
 
+fn paused(kafka: &Kafka) -> Relay {
+    let (relay, socket) = with_socket(Relay::builder().kafka(&kafka.bootstrap(), &kafka.topic("rest-paused", 3)));
+    let _ = operate(&socket, &["pause"]);
+    fill(&relay, "t");
+    wait_status(&relay, "a pause", |status| status["drain"]["state"] == "paused");
+    relay
+}
+
+/// An event that Kafka never takes, with more behind it, where that holds the line.
+fn refused(kafka: &Kafka) -> Relay {
+    let (_, _, builder) = setting(kafka, "rest-refused");
+    let relay = builder.set("kafka.on_rejected", "block").start();
+    post(&relay, &event("p1", TOO_LARGE));
+    fill(&relay, "load");
+    relay.wait_metric(r#"drain_blocked{reason="rejected"}"#, SOON, |blocked| blocked == 1.0);
+    relay
+}
+
+fn dead_letters_full(kafka: &Kafka) -> Relay {
+    let (_, _, builder) = setting(kafka, "rest-full-dead");
+    let relay = builder.set("buffer.dead_letter_bytes", "64KiB").set("buffer.dead_letters_full", "block").start();
+    for n in 0..8 {
+        post(&relay, &event(&format!("p{n}"), TOO_LARGE));
+    }
+    fill(&relay, "load");
+    relay.wait_metric(r#"drain_blocked{reason="dead_letters_full"}"#, SOON, |blocked| blocked == 1.0);
+    relay
+}
+
+fn in_transactions(kafka: &Kafka, has_cursors: bool) -> Relay {
+    let cursors = unique("rest-cursors");
+    if has_cursors {
+        kafka.create_topic(&cursors, 1, 1, &[("cleanup.policy", "compact")]);
+    }
+    let builder = Relay::builder().kafka(&kafka.bootstrap(), &kafka.topic("rest-once", 3));
+    let relay = builder.set("kafka.delivery", "exactly-once").set("kafka.cursor_topic", cursors).start();
+    fill(&relay, "t");
+    if has_cursors {
+        drained(&relay);
+    } else {
+        wait_status(&relay, "a blocked drain", |status| status["drain"]["state"] == "blocked");
+    }
+    relay
+}
+
 // Goal: whatever my relay waits for (Kafka, a topic, room, Redis, an operator), and however much lies in its buffer meanwhile, it leaves the processor to
 // the application beside it.
 #[test]
@@ -145,10 +190,15 @@ fn waiting_costs_nothing() {
         ("Kafka away", kafka_away()),
         ("the buffer full", full()),
         ("Redis away", redis_away(kafka)),
+        ("paused", paused(kafka)),
         ("a topic missing", missing_topic(kafka)),
         ("topics parked", parked(kafka, false)),
         ("topics parked, and paused", parked(kafka, true)),
         ("a dead letter that cannot be copied", uncopied(kafka)),
+        ("an event refused", refused(kafka)),
+        ("the dead letters full", dead_letters_full(kafka)),
+        ("nothing to do, in transactions", in_transactions(kafka, true)),
+        ("the topic for cursors missing", in_transactions(kafka, false)),
     ]
     .map(|(state, relay)| Waiting { state, relay });
     let look = || (Instant::now(), waiting.each_ref().map(Waiting::processor_seconds));
