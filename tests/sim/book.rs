@@ -54,6 +54,8 @@ pub struct Book {
     ended: BTreeSet<u64>,
     /// Sent without an answer that the drain has seen, or acknowledged without the cursor: these, and no others, may be sent twice.
     pub may_repeat: BTreeSet<u64>,
+    /// All that were ever in doubt.
+    doubted: BTreeSet<u64>,
     /// With `recovery = "reconcile"` these first wait here: a look into Kafka is to clear them up.
     pub in_doubt: BTreeSet<u64>,
     looks: bool,
@@ -92,6 +94,8 @@ impl Book {
 
     /// Nobody can tell whether Kafka has these.
     pub fn doubt(&mut self, seqs: impl IntoIterator<Item = u64>) {
+        let seqs: Vec<u64> = seqs.into_iter().collect();
+        self.doubted.extend(&seqs);
         if self.looks { self.in_doubt.extend(seqs) } else { self.may_repeat.extend(seqs) }
     }
 
@@ -236,8 +240,12 @@ impl Book {
         let _ = self.dead.insert(seq, number);
     }
 
-    pub fn told(&mut self, seq: u64, source: u64) {
+    /// `parks`: what was parked in an earlier life may be told of before what that life had acknowledged, and its cursor did not know.
+    pub fn told(&mut self, seq: u64, source: u64, parks: bool) {
         self.tellings += 1;
+        if parks && self.doubted.contains(&seq) {
+            return;
+        }
         let before = self.told.insert(source, seq);
         assert!(before.is_none_or(|before| before < seq), "source {source}: seq {seq} was notified of after {before:?}");
     }

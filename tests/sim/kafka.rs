@@ -46,6 +46,8 @@ struct Flight {
 
 #[derive(Default)]
 struct Lane {
+    /// The handle has seen the topic: it counts on it, and sends.
+    known: bool,
     queue: VecDeque<Record>,
     flights: VecDeque<Flight>,
 }
@@ -74,6 +76,8 @@ pub struct Kafka {
     /// The handle of each line.
     pub handle: [Option<Handle>; LINES],
     pub handles: u64,
+    /// How often a handle that had never seen a topic was refused it.
+    pub refused_unsent: u64,
     /// Batches of handles that are gone.
     ghosts: Vec<(usize, Vec<Record>)>,
     pub batch_events: usize,
@@ -109,6 +113,7 @@ impl Kafka {
             arrived: BTreeSet::new(),
             handle: [None, None],
             handles: 0,
+            refused_unsent: 0,
             ghosts: Vec::new(),
             batch_events: BATCH_EVENTS,
             down_until: None,
@@ -161,6 +166,16 @@ impl Kafka {
 
     fn lane(&mut self, handle: &mut Handle, partition: usize, around: &mut Around<'_>) {
         let lane = &mut handle.lanes[partition];
+        lane.known |= !self.is_blocked(partition, around.now);
+        if !lane.known {
+            // Nothing of it is sent; after a while all of it comes back, and the handle lives.
+            if !lane.queue.is_empty() && around.chance.one_in(4) {
+                self.refused_unsent += 1;
+                let queued: Vec<_> = lane.queue.drain(..).collect();
+                handle.refuse(&queued, Code::UnknownTopic);
+            }
+            return;
+        }
         if handle.dead.is_none() && lane.flights.len() < MAX_FLIGHTS && !lane.queue.is_empty() {
             let count = 1 + around.chance.index(lane.queue.len().min(self.batch_events));
             lane.flights.push_back(Flight { records: lane.queue.drain(..count).collect(), appended: None, lost: false });

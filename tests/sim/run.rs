@@ -45,6 +45,7 @@ pub fn run(scenario: Scenario, seed: u64, keep_words: bool) -> Outcome {
     let counts = vec![
         ("events", world.book.posted.len() as u64),
         ("crashes", world.crashes),
+        ("topics refused", world.kafka.refused_unsent),
         ("looks into Kafka", world.looks),
         ("handles of Kafka", world.kafka.handles),
         ("records that came twice", world.book.repeats),
@@ -173,7 +174,8 @@ fn line<S: Source>(
         let number = world.book.recognise(event);
         assert!(world.kafka.confirmed.contains(&seq.0), "G5: seq {seq} (e{number}) is notified of, and Kafka has not confirmed it");
         let source = world.book.of(number).source;
-        world.book.told(seq.0, source);
+        let parks = world.style.parks;
+        world.book.told(seq.0, source, parks);
         world.trace.note("notified", &[seq.0]);
     };
     let handles = DrainHandles { stats: Arc::default(), acks, on_acked: Some(Box::new(on_acked)), stop, heartbeat: None };

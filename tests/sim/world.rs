@@ -125,13 +125,11 @@ impl World {
             21 if chance.one_in(4) => relay.hang_up(),
             22 | 23 if style.operator => self.operate(relay),
             24 if happens(chance, style.outage) => kafka.down_until = Some(self.now + Kafka::outage(chance)),
-            25 if happens(chance, style.outage) => {
-                let until = Some(self.now + Kafka::outage(chance));
-                if style.parks {
-                    kafka.blocked_until[chance.index(PARTITIONS)] = until;
-                } else {
-                    kafka.blocked_until = [until; PARTITIONS];
-                }
+            25 if !style.parks && happens(chance, style.outage) => {
+                kafka.blocked_until = [Some(self.now + Kafka::outage(chance)); PARTITIONS];
+            }
+            25 | 27..=29 if style.parks && happens(chance, style.outage) => {
+                kafka.blocked_until[chance.index(PARTITIONS)] = Some(self.now + Kafka::outage(chance));
             }
             26 if happens(chance, style.outage) => {
                 let troubles = [Code::AllBrokersDown, Code::Authentication, Code::Resolve];
