@@ -171,8 +171,7 @@ impl Kafka {
             // Nothing of it is sent; after a while all of it comes back, and the handle lives.
             if !lane.queue.is_empty() && around.chance.one_in(4) {
                 self.refused_unsent += 1;
-                let queued: Vec<_> = lane.queue.drain(..).collect();
-                handle.refuse(&queued, Code::UnknownTopic);
+                handle.refuse_queued(partition, Code::UnknownTopic);
             }
             return;
         }
@@ -198,9 +197,7 @@ impl Kafka {
         let records = lane.flights[at].records.clone();
         if self.is_blocked(partition, around.now) {
             // What was not sent comes back, and the handle lives; what was sent waits.
-            let queued: Vec<_> = lane.queue.drain(..).collect();
-            handle.refuse(&queued, Code::UnknownTopic);
-            return;
+            return handle.refuse_queued(partition, Code::UnknownTopic);
         }
         if records.len() > around.style.batch_limit.unwrap_or(usize::MAX) {
             return handle.fail(partition, at, |_| Code::MessageSizeTooLarge, around.trace);
@@ -350,6 +347,12 @@ impl Handle {
         self.ready.extend(records.iter().map(|record| Report { seq: Seq(record.seq), result: Err(code) }));
     }
 
+    /// What was not sent of a partition comes back.
+    fn refuse_queued(&mut self, partition: usize, code: Code) {
+        let queued: Vec<_> = self.lanes[partition].queue.drain(..).collect();
+        self.refuse(&queued, code);
+    }
+
     /// A batch failed for good: it and what is behind it come back, the handle is finished.
     fn fail(&mut self, partition: usize, at: usize, code: impl Fn(&Record) -> Code, trace: &mut Trace) {
         let behind: Vec<_> = self.lanes[partition].flights.drain(at..).collect();
@@ -367,8 +370,7 @@ impl Handle {
     fn give_up(&mut self, scope: Purge) {
         self.gave_up = true;
         for partition in 0..PARTITIONS {
-            let queued: Vec<_> = self.lanes[partition].queue.drain(..).collect();
-            self.refuse(&queued, Code::PurgeQueue);
+            self.refuse_queued(partition, Code::PurgeQueue);
             if scope == Purge::All {
                 let flying: Vec<_> = self.lanes[partition].flights.iter().flat_map(|flight| flight.records.clone()).collect();
                 self.refuse(&flying, Code::PurgeInflight);

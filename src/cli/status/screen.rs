@@ -116,10 +116,7 @@ fn kafka(drain: Look<'_>, out: &Output) -> Vec<String> {
             drain.number("ack_p99_seconds").filter(|seconds| *seconds > 0.0).map(|seconds| format!("99% within {}", time(seconds))),
         ],
     )];
-    let why = [drain.text("reason"), drain.text("detail")];
-    if why.iter().any(Option::is_some) {
-        lines.push(labelled("", [Some(why.into_iter().flatten().map(plain).collect::<Vec<_>>().join(": "))]));
-    }
+    lines.extend(why(drain));
     lines.extend(drain.items("blocked_topics").map(|topic| {
         let text = |name| plain(topic.text(name).unwrap_or_default());
         let parked = out.paint(Paint::Doubtful, &format!("topic {} is parked", text("topic")));
@@ -144,21 +141,17 @@ fn dead_letters(letters: Look<'_>, out: &Output) -> Vec<String> {
     if kept + dropped + made == 0 {
         return Vec::new();
     }
-    let painted = |paint, text: String| Some(out.paint(paint, &text));
+    let letters = format!("{} letters", count(kept));
     let mut lines = vec![labelled(
         "dead",
         [
-            if kept > 0 { painted(Paint::Doubtful, format!("{} letters", count(kept))) } else { Some("0 letters".to_owned()) },
-            (dropped > 0).then(|| painted(Paint::Bad, format!("{} dropped for want of room", count(dropped)))).flatten(),
+            Some(if kept > 0 { out.paint(Paint::Doubtful, &letters) } else { letters }),
+            (dropped > 0).then(|| out.paint(Paint::Bad, &format!("{} dropped for want of room", count(dropped)))),
             copies.text("topic").map(|topic| format!("{} copied to {}", count(made), plain(topic))),
             copies.count("waiting").filter(|waiting| *waiting > 0).map(|waiting| format!("{} wait for their copy", count(waiting))),
         ],
     )];
-    let blocked = copies.at("blocked");
-    lines.extend(blocked.text("reason").map(|reason| {
-        let text = format!("{}: {}", plain(reason), plain(blocked.text("detail").unwrap_or_default()));
-        labelled("", [Some(text)])
-    }));
+    lines.extend(why(copies.at("blocked")));
     lines
 }
 
@@ -196,6 +189,12 @@ fn ingest(ingest: Look<'_>) -> Option<String> {
             ],
         )
     })
+}
+
+/// What is in the way, in a line of its own.
+fn why(section: Look<'_>) -> Option<String> {
+    let why: Vec<String> = [section.text("reason"), section.text("detail")].into_iter().flatten().map(plain).collect();
+    (!why.is_empty()).then(|| labelled("", [Some(why.join(": "))]))
 }
 
 fn last_error(section: Look<'_>, out: &Output) -> Option<String> {

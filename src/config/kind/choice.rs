@@ -7,6 +7,13 @@ use super::Kind;
 #[derive(Clone, Copy)]
 pub(in crate::config) struct OneOf<T: 'static>(pub(in crate::config) &'static [(&'static str, T)]);
 
+impl<T: Copy + PartialEq> OneOf<T> {
+    /// The word for a value; `None` when it has none.
+    pub(in crate::config) fn name(&self, value: T) -> Option<&'static str> {
+        self.0.iter().find(|(_, listed)| *listed == value).map(|(word, _)| *word)
+    }
+}
+
 impl<T: Copy + PartialEq> Kind for OneOf<T> {
     type Value = T;
 
@@ -17,7 +24,7 @@ impl<T: Copy + PartialEq> Kind for OneOf<T> {
     }
 
     fn show(&self, value: &T) -> String {
-        self.0.iter().find(|(_, listed)| listed == value).map_or_else(String::new, |(word, _)| format!("{word:?}"))
+        self.name(*value).map_or_else(String::new, |word| format!("{word:?}"))
     }
 
     fn allowed(&self) -> String {

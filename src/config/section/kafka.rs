@@ -30,7 +30,7 @@ impl SaslMechanism {
 
     /// The name in Kafka.
     pub fn name(self) -> &'static str {
-        Self::NAMES.iter().find(|(_, mechanism)| *mechanism == self).map_or("", |(name, _)| name)
+        OneOf(Self::NAMES).name(self).unwrap_or_default()
     }
 }
 
@@ -69,7 +69,7 @@ impl Compression {
 
     /// The name in Kafka.
     pub fn name(self) -> &'static str {
-        Self::NAMES.iter().find(|(_, compression)| *compression == self).map_or("none", |(name, _)| name)
+        OneOf(Self::NAMES).name(self).unwrap_or("none")
     }
 }
 
@@ -94,15 +94,12 @@ pub enum Delivery {
 }
 
 impl Delivery {
-    const NAMES: &'static [(&'static str, Self)] =
-        &[(Self::AtLeastOnce.name(), Self::AtLeastOnce), (Self::ExactlyOnce.name(), Self::ExactlyOnce)];
+    /// Both, as the settings have them.
+    const NAMES: &'static [(&'static str, Self)] = &[("at-least-once", Self::AtLeastOnce), ("exactly-once", Self::ExactlyOnce)];
 
     /// As the settings have it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::AtLeastOnce => "at-least-once",
-            Self::ExactlyOnce => "exactly-once",
-        }
+    pub fn name(self) -> &'static str {
+        OneOf(Self::NAMES).name(self).unwrap_or_default()
     }
 }
 

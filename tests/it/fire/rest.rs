@@ -1,9 +1,6 @@
 //! A relay that can do nothing but wait takes no processor from the application beside it.
 
-use std::{
-    fs,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -24,25 +21,6 @@ use crate::support::{
 const SLICE: Duration = Duration::from_secs(3);
 /// Most of a core that it may take meanwhile. Measured: 0.2 to 1.5 % each; a loop that looks without waiting takes far more.
 const MOST: f64 = 0.1;
-/// The unit of `/proc/PID/stat`, the same on every Linux (`sysconf(_SC_CLK_TCK)`, proc(5)).
-const TICKS_A_SECOND: f64 = 100.0;
-
-/// A relay in a state in which there is nothing to do.
-struct Waiting {
-    state: &'static str,
-    relay: Relay,
-}
-
-impl Waiting {
-    /// Processor time since it was started, in seconds.
-    fn processor_seconds(&self) -> f64 {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.relay.process().pid())).expect("the relay runs");
-        // The second field is a name in parentheses, which may hold anything.
-        let fields: Vec<&str> = stat.rsplit_once(')').expect("a name").1.split_whitespace().collect();
-        let ticks = |index: usize| fields[index].parse::<f64>().expect("a number");
-        (ticks(11) + ticks(12)) / TICKS_A_SECOND
-    }
-}
 
 /// Many requests, so that there is something to go through again and again.
 fn fill(relay: &Relay, kind: &str) {
@@ -63,6 +41,16 @@ fn wait_status(relay: &Relay, what: &str, holds: impl Fn(&Value) -> bool) {
         let status = relay.status();
         if holds(&status) { Ok(()) } else { Err(status["drain"].to_string()) }
     });
+}
+
+#[track_caller]
+fn wait_state(relay: &Relay, state: &str) {
+    wait_status(relay, state, |status| status["drain"]["state"] == state);
+}
+
+fn pause(relay: &Relay, socket: &str) {
+    let _ = operate(socket, &["pause"]);
+    wait_state(relay, "paused");
 }
 
 fn quiet(kafka: &Kafka) -> Relay {
@@ -97,7 +85,7 @@ fn missing_topic(kafka: &Kafka) -> Relay {
     let builder = Relay::builder().kafka(&kafka.bootstrap(), &unique("rest-missing"));
     let relay = builder.kafka_property("topic.metadata.propagation.max.ms", "2000").start();
     fill(&relay, "t");
-    wait_status(&relay, "a blocked drain", |status| status["drain"]["state"] == "blocked");
+    wait_state(&relay, "blocked");
     relay
 }
 
@@ -120,8 +108,7 @@ fn parked(kafka: &Kafka, is_paused: bool) -> Relay {
         wait_status(&relay, "one more is parked", parked(12_000 + more));
     }
     if is_paused {
-        let _ = operate(&socket, &["pause"]);
-        wait_status(&relay, "a pause", |status| status["drain"]["state"] == "paused");
+        pause(&relay, &socket);
     }
     relay
 }
@@ -137,9 +124,8 @@ fn uncopied(kafka: &Kafka) -> Relay {
 
 fn paused(kafka: &Kafka) -> Relay {
     let (relay, socket) = with_socket(Relay::builder().kafka(&kafka.bootstrap(), &kafka.topic("rest-paused", 3)));
-    let _ = operate(&socket, &["pause"]);
+    pause(&relay, &socket);
     fill(&relay, "t");
-    wait_status(&relay, "a pause", |status| status["drain"]["state"] == "paused");
     relay
 }
 
@@ -175,7 +161,7 @@ fn in_transactions(kafka: &Kafka, has_cursors: bool) -> Relay {
     if has_cursors {
         drained(&relay);
     } else {
-        wait_status(&relay, "a blocked drain", |status| status["drain"]["state"] == "blocked");
+        wait_state(&relay, "blocked");
     }
     relay
 }
@@ -199,9 +185,8 @@ fn waiting_costs_nothing() {
         ("the dead letters full", dead_letters_full(kafka)),
         ("nothing to do, in transactions", in_transactions(kafka, true)),
         ("the topic for cursors missing", in_transactions(kafka, false)),
-    ]
-    .map(|(state, relay)| Waiting { state, relay });
-    let look = || (Instant::now(), waiting.each_ref().map(Waiting::processor_seconds));
+    ];
+    let look = || (Instant::now(), waiting.each_ref().map(|(_, relay)| relay.processor_seconds()));
     let (mut last, mut seen) = (look(), String::from("nothing yet"));
     wait::until_ok("all of them to rest", SOON, || {
         let slice = last.0.elapsed();
@@ -211,7 +196,7 @@ fn waiting_costs_nothing() {
         let now = look();
         let shares = now.1.iter().zip(last.1).map(|(now, before)| (now - before) / slice.as_secs_f64());
         let busy = waiting.iter().zip(shares).filter(|(_, share)| *share > MOST);
-        let busy: Vec<String> = busy.map(|(waiting, share)| format!("{}: {:.0} % of a core", waiting.state, share * 100.0)).collect();
+        let busy: Vec<String> = busy.map(|((state, _), share)| format!("{state}: {:.0} % of a core", share * 100.0)).collect();
         (last, seen) = (now, busy.join(", "));
         if busy.is_empty() { Ok(()) } else { Err(seen.clone()) }
     });

@@ -188,6 +188,15 @@ impl Relay {
         digits.expect("VmRSS").parse().expect("a number")
     }
 
+    /// Processor time since it was started.
+    #[track_caller]
+    pub fn processor_seconds(&self) -> f64 {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.process.pid())).expect("the relay runs");
+        // The second field is a name in parentheses, which may hold anything; hundredths of a second on every Linux (proc(5)).
+        let fields = stat.rsplit_once(')').expect("a name").1.split_whitespace().skip(11).take(2);
+        fields.map(|ticks| ticks.parse::<f64>().expect("a number") / 100.0).sum()
+    }
+
     /// What `dualstream buffer info` says about the buffer folder, running or not.
     #[track_caller]
     pub fn buffer_info(&self) -> Value {
